@@ -20,7 +20,8 @@ typedef struct {
 
 /* Fills *f (which may be NULL) and returns `status`, so that a caller can write
  *     return dukd_fail(f, DUKD_FAILED, "%s: cannot read: %s", path, strerror(errno));
- * The first failure wins: a second call on the same *f leaves the message as it is. [thread-safe on distinct f] */
+ * The first failure wins: a second call on the same *f leaves the message as it is. [thread-safe on distinct
+ * f] */
 int dukd_fail(dukd_failure *f, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* The same for memory: DUKD_FAILED, "out of memory: WHAT needs N bytes". */
