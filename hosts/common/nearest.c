@@ -5,9 +5,13 @@
 
 enum { LONGEST = 63 };
 
-static int lower(char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : (unsigned char)c; }
+static int lower(char c) {
+    return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : (unsigned char)c;
+}
 
-static int least(int a, int b) { return a < b ? a : b; }
+static int least(int a, int b) {
+    return a < b ? a : b;
+}
 
 /* Optimal string alignment distance of two names of at most LONGEST bytes. */
 static int distance(const char *a, size_t a_length, const char *b, size_t b_length) {

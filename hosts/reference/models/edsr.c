@@ -1,0 +1,104 @@
+/* EDSR: residual blocks without normalisation between a head and a sub-pixel tail.
+ *
+ * Source: Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017; names,
+ * options and defaults are those of BasicSR's class EDSR, so that its checkpoints fit.
+ *
+ * Layers to tap: every convolution by its name ("body.3.conv2" is before scaling and addition), "body.N" for
+ * the output of a block, "body" for the last of them, "long_skip" for the sum of "conv_after_body" and the
+ * head (where FAKD's released code taps what it calls conv_after_body), and "upsample". */
+#include "models/edsr.h"
+
+#include <stdio.h>
+
+enum { NUM_IN_CH, NUM_OUT_CH, NUM_FEAT, NUM_BLOCK, UPSCALE, RES_SCALE, IMG_RANGE, RGB_MEAN, OPTION_COUNT };
+
+enum { COLOURS = 3 }; /* BasicSR's class runs with three channels only: its mean has three */
+
+static const dukd_model_option options[OPTION_COUNT] = {
+    [NUM_IN_CH] = {"num_in_ch", DUKD_MODEL_INT, 1, 1, NULL, COLOURS, COLOURS,
+                   "Channels of the input: 3 (RGB)."},
+    [NUM_OUT_CH] = {"num_out_ch", DUKD_MODEL_INT, 1, 1, NULL, COLOURS, COLOURS,
+                    "Channels of the output: 3 (RGB)."},
+    [NUM_FEAT] = {"num_feat", DUKD_MODEL_INT, 1, 0, (const double[]){64}, 1, 1024,
+                  "Channels of the feature maps."},
+    [NUM_BLOCK] = {"num_block", DUKD_MODEL_INT, 1, 0, (const double[]){16}, 0, 1024,
+                   "Residual blocks of the body."},
+    [UPSCALE] = {"upscale", DUKD_MODEL_INT, 1, 0, (const double[]){4}, 1, 16, "Scale: 1, 2, 3, 4, 8 or 16."},
+    [RES_SCALE] = {"res_scale", DUKD_MODEL_FLOAT, 1, 0, (const double[]){1}, -1e3, 1e3,
+                   "Factor of a block's residual before it is added."},
+    [IMG_RANGE] = {"img_range", DUKD_MODEL_FLOAT, 1, 0, (const double[]){255}, 1e-3, 1e6,
+                   "Factor between the image's values (0 to 1) and what the head sees."},
+    [RGB_MEAN] =
+        {"rgb_mean", DUKD_MODEL_FLOATS, COLOURS, 0, (const double[]){.4488, .4371, .4040}, -1e3, 1e3,
+         "Mean colour, taken off before the head and put back after the tail; the default is DIV2K's."},
+};
+
+/* conv -> ReLU -> conv, scaled and added to its input. */
+static dukd_value residual_block(dukd_graph *g, dukd_value x, int32_t feat, double res_scale,
+                                 int32_t number) {
+    char name[48];
+    snprintf(name, sizeof name, "body.%d.conv1", (int)number);
+    dukd_value residual = dukd_graph_relu(g, dukd_graph_conv(g, x, feat, 3, name));
+    snprintf(name, sizeof name, "body.%d.conv2", (int)number);
+    residual = dukd_graph_conv(g, residual, feat, 3, name);
+    if (res_scale != 1) residual = dukd_graph_scale(g, residual, (float)res_scale);
+    dukd_value sum = dukd_graph_add(g, x, residual);
+    dukd_graph_layer(g, sum, "body.%d", (int)number);
+    return sum;
+}
+
+/* Convolutions at 0, 2, 4, .. of BasicSR's list, pixel shuffles between them: by 3, or by 2 as often as
+ * needed. */
+static dukd_value upsample(dukd_graph *g, dukd_value x, int32_t feat, int32_t scale) {
+    int32_t step = scale == 3 ? 3 : 2;
+    for (int32_t place = 0; scale > 1; place += 2, scale /= step) {
+        char name[48];
+        snprintf(name, sizeof name, "upsample.%d", (int)place);
+        x = dukd_graph_pixel_shuffle(g, dukd_graph_conv(g, x, feat * step * step, 3, name), step);
+    }
+    dukd_graph_layer(g, x, "upsample");
+    return x;
+}
+
+static dukd_value build(dukd_graph *g, const dukd_model_value *values, dukd_failure *f) {
+    int32_t in_channels = (int32_t)values[NUM_IN_CH].numbers[0],
+            out_channels = (int32_t)values[NUM_OUT_CH].numbers[0];
+    int32_t feat = (int32_t)values[NUM_FEAT].numbers[0], blocks = (int32_t)values[NUM_BLOCK].numbers[0];
+    int32_t scale = (int32_t)values[UPSCALE].numbers[0];
+    double range = values[IMG_RANGE].numbers[0];
+    const double *mean = values[RGB_MEAN].numbers;
+
+    if (scale != 3 && (scale & (scale - 1)) != 0) {
+        dukd_fail(f, DUKD_MISUSED, "upscale is %d; EDSR has 1, 2, 3, 4, 8 and 16", (int)scale);
+        return -1;
+    }
+
+    /* (x - mean) * range, and its inverse at the other end. */
+    float in_factors[COLOURS], in_shifts[COLOURS];
+    float out_factors[COLOURS], out_shifts[COLOURS];
+    for (int c = 0; c < COLOURS; c++) {
+        in_factors[c] = (float)range;
+        in_shifts[c] = (float)(-mean[c] * range);
+        out_factors[c] = (float)(1 / range);
+        out_shifts[c] = (float)mean[c];
+    }
+
+    dukd_value x = dukd_graph_affine(g, dukd_graph_input(g, in_channels), in_factors, in_shifts);
+    dukd_value head = dukd_graph_conv(g, x, feat, 3, "conv_first");
+    x = head;
+    for (int32_t i = 0; i < blocks; i++) x = residual_block(g, x, feat, values[RES_SCALE].numbers[0], i);
+    dukd_graph_layer(g, x, "body");
+    x = dukd_graph_add(g, dukd_graph_conv(g, x, feat, 3, "conv_after_body"), head);
+    dukd_graph_layer(g, x, "long_skip");
+    x = upsample(g, x, feat, scale);
+    x = dukd_graph_conv(g, x, out_channels, 3, "conv_last");
+    return dukd_graph_affine(g, x, out_factors, out_shifts);
+}
+
+const dukd_model_type dukd_model_edsr = {
+    .name = "EDSR",
+    .help = "Residual blocks without normalisation (Lim et al., CVPRW 2017).",
+    .options = options,
+    .option_count = OPTION_COUNT,
+    .build = build,
+};

@@ -1,0 +1,283 @@
+/* The registry of networks, option checking, and EDSR's shapes and numbers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/nearest.h"
+#include "models/model.h"
+
+/* Reads "key=value" and "key=[a,b]" words into settings and then a spec. */
+static int read_spec(dukd_model_spec *spec, const char *type, const char *words, dukd_failure *f) {
+    static char buffer[512];
+    static const char *texts[64];
+    static char places[16][24];
+    dukd_model_setting settings[16];
+    int32_t count = 0, text_count = 0;
+    assert_true(strlen(words) < sizeof buffer);
+    memcpy(buffer, words, strlen(words) + 1);
+    char *rest = buffer;
+    for (char *word = strsep(&rest, " "); word; word = strsep(&rest, " ")) {
+        if (!*word) continue;
+        assert_true(count < 16);
+        char *value = strchr(word, '=');
+        assert_non_null(value);
+        *value++ = '\0';
+        dukd_model_setting *s = &settings[count];
+        snprintf(places[count], sizeof places[count], "opt.yml:%d:3", (int)count + 10);
+        *s = (dukd_model_setting){.key = word, .texts = &texts[text_count], .where = places[count]};
+        count++;
+        s->is_list = value[0] == '[';
+        if (s->is_list) {
+            value++;
+            value[strlen(value) - 1] = '\0';
+        }
+        for (char *item = strsep(&value, ","); item; item = strsep(&value, ",")) {
+            if (s->is_list && !*item) continue;
+            assert_true(text_count < 64);
+            texts[text_count++] = strcmp(item, "~") == 0 ? NULL : item;
+            s->count++;
+        }
+    }
+    return dukd_model_spec_read(spec, type, "opt.yml:9:9", "opt.yml:8:1", settings, count, f);
+}
+
+static dukd_graph *build(const char *words) {
+    dukd_model_spec spec;
+    dukd_failure f = {0};
+    dukd_graph *g = NULL;
+    int status = read_spec(&spec, "EDSR", words, &f);
+    if (status == DUKD_DONE) status = dukd_model_build(&g, &spec, &f);
+    if (status != DUKD_DONE) fail_msg("%s", f.message);
+    return g;
+}
+
+static void test_paper_table(void **state) {
+    (void)state;
+    static const struct {
+        const char *words;
+        int64_t parameters;
+        double giga;
+        int32_t radius;
+    } rows[] = {
+        {"num_in_ch=3 num_out_ch=3 num_feat=64 num_block=32 upscale=4", 2699267, 207.28, 68},
+        {"num_in_ch=3 num_out_ch=3 num_feat=256 num_block=32 upscale=4 res_scale=0.1", 43089923, 3293.35, 68},
+        {"num_in_ch=3 num_out_ch=3 num_feat=16 num_block=32 upscale=4", 170243, 13.32, 68},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        dukd_graph *g = build(rows[i].words);
+        assert_int_equal(dukd_graph_weights(g), rows[i].parameters);
+        char giga[32], wanted[32];
+        snprintf(giga, sizeof giga, "%.2f", (double)dukd_graph_multiply_adds(g, 256, 256) / 1e9);
+        snprintf(wanted, sizeof wanted, "%.2f", rows[i].giga);
+        assert_string_equal(giga, wanted);
+        assert_int_equal(dukd_graph_upscale(g), 4);
+        assert_int_equal(dukd_graph_receptive_radius(g), rows[i].radius);
+        dukd_graph_destroy(g);
+    }
+}
+
+static void test_names(void **state) {
+    (void)state;
+    static const char *const x4[] = {"conv_first",   "body.0.conv1", "body.0.conv2",
+                                     "body.1.conv1", "body.1.conv2", "conv_after_body",
+                                     "upsample.0",   "upsample.2",   "conv_last"};
+    static const int64_t out[] = {8, 8, 8, 8, 8, 8, 32, 32, 3};
+    dukd_graph *g = build("num_in_ch=3 num_out_ch=3 num_feat=8 num_block=2 upscale=4 res_scale=0.1");
+    assert_int_equal(dukd_graph_param_count(g), 18);
+    for (int32_t i = 0; i < 9; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s.weight", x4[i]);
+        assert_string_equal(dukd_graph_param(g, 2 * i)->name, name);
+        snprintf(name, sizeof name, "%s.bias", x4[i]);
+        assert_string_equal(dukd_graph_param(g, 2 * i + 1)->name, name);
+        assert_int_equal(dukd_graph_param(g, 2 * i)->dims[0], out[i]);
+        assert_int_equal(dukd_graph_param(g, 2 * i)->dims[1], i == 0 ? 3 : 8);
+        assert_true(dukd_graph_find_layer(g, x4[i]) > 0);
+    }
+    dukd_value body = dukd_graph_find_layer(g, "body");
+    assert_int_equal(body, dukd_graph_find_layer(g, "body.1"));
+    assert_int_equal(dukd_graph_op(g, body)->kind, DUKD_OP_ADD);
+    assert_int_equal(dukd_graph_op(g, dukd_graph_find_layer(g, "body.0"))->kind, DUKD_OP_ADD);
+    assert_int_equal(dukd_graph_find_layer(g, "body.2"), -1);
+    dukd_value sum = dukd_graph_find_layer(g, "long_skip");
+    assert_int_equal(dukd_graph_op(g, sum)->in[0], dukd_graph_find_layer(g, "conv_after_body"));
+    assert_int_equal(dukd_graph_op(g, sum)->in[1], dukd_graph_find_layer(g, "conv_first"));
+    assert_int_equal(dukd_graph_op(g, dukd_graph_find_layer(g, "upsample"))->up, 4);
+    assert_int_equal(dukd_graph_op(g, dukd_graph_output(g))->kind, DUKD_OP_AFFINE);
+    dukd_graph_destroy(g);
+
+    g = build("num_in_ch=3 num_out_ch=3 num_feat=8 num_block=0 upscale=3");
+    assert_int_equal(dukd_graph_find_layer(g, "body"), dukd_graph_find_layer(g, "conv_first"));
+    assert_int_equal(dukd_graph_param(g, dukd_graph_find_param(g, "upsample.0.weight"))->dims[0], 72);
+    assert_int_equal(dukd_graph_find_param(g, "upsample.2.weight"), -1);
+    assert_int_equal(dukd_graph_upscale(g), 3);
+    dukd_graph_destroy(g);
+    g = build("num_in_ch=3 num_out_ch=3 num_feat=8 num_block=1 upscale=1");
+    assert_int_equal(dukd_graph_find_layer(g, "upsample"), dukd_graph_find_layer(g, "long_skip"));
+    assert_int_equal(dukd_graph_upscale(g), 1);
+    dukd_graph_destroy(g);
+}
+
+static void test_res_scale_of_one_costs_nothing(void **state) {
+    (void)state;
+    dukd_graph *plain = build("num_in_ch=3 num_out_ch=3 num_feat=8 num_block=3 upscale=2 res_scale=1");
+    dukd_graph *scaled = build("num_in_ch=3 num_out_ch=3 num_feat=8 num_block=3 upscale=2 res_scale=1e-1");
+    assert_int_equal(dukd_graph_op_count(scaled), dukd_graph_op_count(plain) + 3);
+    int found = 0;
+    for (int32_t i = 0; i < dukd_graph_op_count(scaled); i++) {
+        const dukd_op *op = dukd_graph_op(scaled, i);
+        if (op->kind == DUKD_OP_SCALE) found += op->factor == .1f;
+    }
+    assert_int_equal(found, 3);
+    dukd_graph_destroy(plain);
+    dukd_graph_destroy(scaled);
+}
+
+static void test_defaults_and_text(void **state) {
+    (void)state;
+    dukd_model_spec spec, other;
+    dukd_failure f = {0};
+    assert_int_equal(read_spec(&spec, "EDSR", "num_in_ch=3 num_out_ch=3", &f), DUKD_DONE);
+    char line[512];
+    static const char wanted[] =
+        "{\"type\": \"EDSR\", \"num_in_ch\": 3, \"num_out_ch\": 3, \"num_feat\": 64, \"num_block\": 16, "
+        "\"upscale\": 4, \"res_scale\": 1, \"img_range\": 255, \"rgb_mean\": [0.4488, 0.4371, 0.404]}";
+    assert_int_equal(dukd_model_spec_text(&spec, line, sizeof line), strlen(wanted));
+    assert_string_equal(line, wanted);
+    assert_int_equal(dukd_model_spec_text(&spec, line, 12), strlen(wanted)); /* cut, as snprintf does */
+    assert_string_equal(line, "{\"type\": \"E");
+    assert_int_equal(dukd_model_spec_int(&spec, "num_feat"), 64);
+    assert_int_equal(dukd_model_spec_int(&spec, "img_range"), -1);
+    assert_int_equal(dukd_model_spec_int(&spec, "depth"), -1);
+
+    assert_int_equal(
+        read_spec(&other, "EDSR", "num_out_ch=3 upscale=4 num_in_ch=3 rgb_mean=[0.4488,.4371,4.04e-1]", &f),
+        DUKD_DONE);
+    assert_true(dukd_model_spec_same(&spec, &other));
+    assert_int_equal(read_spec(&other, "EDSR", "num_out_ch=3 num_in_ch=3 rgb_mean=[0.4488,.4371,.4041]", &f),
+                     DUKD_DONE);
+    assert_false(dukd_model_spec_same(&spec, &other));
+    assert_int_equal(
+        read_spec(&spec, "EDSR", "num_in_ch=3 num_out_ch=3 res_scale=0.1 img_range=3.0000000000000004", &f),
+        DUKD_DONE);
+    dukd_model_spec_text(&spec, line, sizeof line);
+    assert_non_null(strstr(line, "\"res_scale\": 0.1, \"img_range\": 3.0000000000000004,"));
+}
+
+static void test_mistakes(void **state) {
+    (void)state;
+#define BASE "num_in_ch=3 num_out_ch=3 "
+    static const struct {
+        const char *type, *words, *message;
+    } rows[] = {
+        {"EDRS", BASE, "opt.yml:9:9: there is no network 'EDRS'; did you mean 'EDSR'?"},
+        {"edsr", BASE, "opt.yml:9:9: there is no network 'edsr'; did you mean 'EDSR'?"},
+        {"Transformer", BASE, "opt.yml:9:9: there is no network 'Transformer'; there is, for one, 'EDSR'"},
+        {"EDSR", BASE "num_feats=64",
+         "opt.yml:12:3: network EDSR has no option 'num_feats'; did you mean 'num_feat'?"},
+        {"EDSR", BASE "window_size=8", "opt.yml:12:3: network EDSR has no option 'window_size'; take it out"},
+        {"EDSR", "num_in_ch=3",
+         "opt.yml:8:1: network EDSR needs num_out_ch (Channels of the output: 3 (RGB).)"},
+        {"EDSR", BASE "num_feat=64.5",
+         "opt.yml:12:3: num_feat of EDSR must be a whole number from 1 to 1024, not '64.5'"},
+        {"EDSR", BASE "num_feat=0",
+         "opt.yml:12:3: num_feat of EDSR must be a whole number from 1 to 1024, not '0'"},
+        {"EDSR", BASE "num_feat=99999999999999999999", "not '99999999999999999999'"},
+        {"EDSR", BASE "num_feat=0x40", "not '0x40'"},
+        {"EDSR", BASE "num_feat=4-", "not '4-'"},
+        {"EDSR", BASE "num_feat=~", "not '~'"},
+        {"EDSR", BASE "num_feat=", "not ''"},
+        {"EDSR", BASE "num_feat=[64]", "num_feat of EDSR must be one number, not a list"},
+        {"EDSR", "num_in_ch=1 num_out_ch=3", "num_in_ch of EDSR must be 3, not '1'"},
+        {"EDSR", BASE "res_scale=nan", "not 'nan'"},
+        {"EDSR", BASE "res_scale=1e999", "not '1e999'"},
+        {"EDSR", BASE "img_range=0", "img_range of EDSR must be a number from 0.001 to 1e+06, not '0'"},
+        {"EDSR", BASE "rgb_mean=0.5", "rgb_mean of EDSR must be a list of 3 numbers"},
+        {"EDSR", BASE "rgb_mean=[1,2]", "rgb_mean of EDSR must be a list of 3 numbers"},
+        {"EDSR", BASE "rgb_mean=[1,x,3]", "not 'x'"},
+        {"EDSR", BASE "upscale=2 upscale=2", "opt.yml:13:3: upscale is given twice; keep one"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        dukd_model_spec spec;
+        dukd_failure f = {0};
+        assert_int_equal(read_spec(&spec, rows[i].type, rows[i].words, &f), DUKD_MISUSED);
+        if (!strstr(f.message, rows[i].message)) fail_msg("'%s' has no '%s'", f.message, rows[i].message);
+    }
+    static const struct {
+        const char *words, *message;
+    } builds[] = {
+        {BASE "upscale=6", "network EDSR: upscale is 6; EDSR has 1, 2, 3, 4, 8 and 16"},
+        {BASE "upscale=3 num_feat=512",
+         "network EDSR: convolution 'upsample.0' has 4608 output channels; 1 to 4096"},
+    };
+    for (size_t i = 0; i < sizeof builds / sizeof *builds; i++) {
+        dukd_model_spec spec;
+        dukd_failure f = {0};
+        dukd_graph *g = (dukd_graph *)&spec; /* must come back as NULL */
+        assert_int_equal(read_spec(&spec, "EDSR", builds[i].words, &f), DUKD_DONE);
+        assert_int_equal(dukd_model_build(&g, &spec, &f), DUKD_MISUSED);
+        assert_null(g);
+        if (!strstr(f.message, builds[i].message)) fail_msg("'%s' has no '%s'", f.message, builds[i].message);
+    }
+}
+
+/* Every table is one that the checks above can rely on. */
+static void test_tables(void **state) {
+    (void)state;
+    assert_true(dukd_model_type_count() >= 1);
+    for (int32_t t = 0; t < dukd_model_type_count(); t++) {
+        const dukd_model_type *type = dukd_model_type_at(t);
+        assert_true(type->name && type->help && type->build);
+        assert_in_range(type->option_count, 1, DUKD_MODEL_MAX_OPTIONS);
+        for (int32_t i = 0; i < type->option_count; i++) {
+            const dukd_model_option *o = &type->options[i];
+            assert_true(o->name && o->help && o->least <= o->most);
+            assert_in_range(o->count, 1, DUKD_MODEL_MAX_LIST);
+            assert_true(o->kind == DUKD_MODEL_FLOATS || o->count == 1);
+            assert_true(!o->start == !!o->required);
+            for (int32_t k = 0; o->start && k < o->count; k++)
+                assert_true(o->start[k] >= o->least && o->start[k] <= o->most);
+            for (int32_t j = 0; j < i; j++) assert_string_not_equal(o->name, type->options[j].name);
+        }
+    }
+}
+
+static void test_nearest(void **state) {
+    (void)state;
+    static const char *const names[] = {"num_feat", "num_block", "upscale", "res_scale", "lr"};
+    static const struct {
+        const char *name;
+        int32_t found;
+    } rows[] = {{"num_feat", 0},  {"numfeat", 0},     {"NUM_FEAT", 0}, {"num_faet", 0}, {"num_blocks", 1},
+                {"upscael", 2},   {"upsc", -1},       {"scale", 2},    {"res-scal", 3}, {"rl", 4},
+                {"learning", -1}, {"res_scaling", 3}, {"", -1},        {"x", -1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int32_t found = dukd_nearest(rows[i].name, names, 5, sizeof *names);
+        if (found != rows[i].found) fail_msg("'%s' gave %d", rows[i].name, (int)found);
+    }
+    char longer[100];
+    memset(longer, 'a', sizeof longer);
+    longer[99] = '\0';
+    assert_int_equal(dukd_nearest(longer, names, 5, sizeof *names), -1);
+    const char *const long_names[] = {longer};
+    assert_int_equal(dukd_nearest("aaaa", long_names, 1, sizeof *long_names), -1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_paper_table),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_res_scale_of_one_costs_nothing),
+        cmocka_unit_test(test_defaults_and_text),
+        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_nearest),
+    };
+    return cmocka_run_group_tests_name("models", tests, NULL, NULL);
+}
