@@ -27,8 +27,8 @@ typedef enum {
     DUKD_OP_RELU,          /* max(x, 0) */
     DUKD_OP_SCALE,         /* x * factor */
     DUKD_OP_ADD,           /* a + b, equal shapes */
-    DUKD_OP_PIXEL_SHUFFLE, /* N x C r^2 x h x w -> N x C x rh x rw, out(c, rh+i, rw+j) = in(c r^2 + i r + j,
-                              h, w) */
+    DUKD_OP_PIXEL_SHUFFLE, /* N x C r^2 x h x w -> N x C x rh x rw, out(c, rh+i, rw+j) =
+                            * in(c r^2 + i r + j, h, w) */
     DUKD_OP_AFFINE,        /* x * factor[c] + shift[c], constants, not parameters */
 } dukd_op_kind;
 
@@ -70,8 +70,7 @@ typedef struct {
 
 /* ---- building ---- */
 
-/* NULL: no memory. The calls of this section take a NULL graph, ignore it, and dukd_graph_finish reports it.
- */
+/* NULL: no memory. The calls of this section ignore a NULL graph, and dukd_graph_finish reports it. */
 dukd_graph *dukd_graph_create(void);
 void dukd_graph_destroy(dukd_graph *g);
 
@@ -110,8 +109,7 @@ int64_t dukd_graph_weights(const dukd_graph *g); /* elements of the flat array: 
 /* Multiply-adds for one image of h x w, in the paper's convention: convolutions only (biases, ReLU and
  * additions are not counted). INT64_MAX where the count is larger. */
 int64_t dukd_graph_multiply_adds(const dukd_graph *g, int64_t h, int64_t w);
-/* Pixels of the input, on each side, that can influence a pixel of the output (in input pixels, rounded up).
- */
+/* Pixels of the input, on each side, that can influence a pixel of the output (rounded up). */
 int32_t dukd_graph_receptive_radius(const dukd_graph *g);
 
 /* Initial weights, a pure function of (seed, index of the parameter, element). */

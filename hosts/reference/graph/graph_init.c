@@ -1,52 +1,36 @@
-/* Initial weights: draws numbered by (seed, parameter, element) instead of taken from a stream. */
+/* Initial weights: a stream of draws for each element instead of one for all. */
 #include <math.h>
 #include <stdint.h>
 
+#include "common/random.h"
 #include "graph/graph.h"
 #include "graph/graph_random.h"
 
-/* SplitMix64's output function: a bijection of 64 bits in which every input bit reaches every output bit.
- * Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014. */
-static uint64_t mix(uint64_t z) {
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static uint64_t combine(uint64_t key, uint64_t number) {
-    return mix(key + (number + 1) * 0x9e3779b97f4a7c15u);
-}
-
-/* Uniform in (0, 1), 53 bits, never 0 or 1. */
-static double unit(uint64_t bits) {
-    return ((double)(bits >> 11) + .5) * 0x1p-53;
-}
-
-/* Standard normal by Box and Muller from the pair of draws number `attempt` of a key. */
-static double normal(uint64_t key, uint64_t attempt) {
-    double u = unit(combine(key, 2 * attempt)), v = unit(combine(key, 2 * attempt + 1));
+/* Standard normal, by Box and Muller. */
+static double normal(dukd_random *r) {
+    double u = 1 - dukd_random_unit(r), v = dukd_random_unit(r); /* u in (0, 1]: its logarithm is finite */
     return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
 }
 
 float dukd_graph_initial_value(dukd_init_kind init, double init_value, uint64_t seed, int32_t index,
                                int64_t element) {
-    uint64_t key = combine(combine(mix(seed), (uint64_t)index), (uint64_t)element);
+    /* A graph has fewer than 2^24 parameters of fewer than 2^40 elements. */
+    dukd_random r = dukd_random_stream(seed, DUKD_RANDOM_WEIGHTS, (uint64_t)index << 40 | (uint64_t)element);
     switch (init) {
     case DUKD_INIT_CONSTANT:
-        return (float)init_value;
+        break;
     case DUKD_INIT_UNIFORM:
-        return (float)(init_value * (2 * unit(key) - 1));
-    case DUKD_INIT_TRUNC_NORMAL: {
+        return (float)(init_value * (2 * dukd_random_unit(&r) - 1));
+    case DUKD_INIT_TRUNC_NORMAL:
         /* Cut by drawing again, at an absolute 2 as torch does, whatever sigma is. A sigma so large that 1000
          * draws in a row miss the interval gives the bound. */
-        for (uint64_t attempt = 0; attempt < 1000; attempt++) {
-            double x = init_value * normal(key, attempt);
+        for (int attempt = 0; attempt < 1000; attempt++) {
+            double x = init_value * normal(&r);
             if (fabs(x) <= 2) return (float)x;
         }
         return 2;
     }
-    }
-    return 0;
+    return (float)init_value;
 }
 
 void dukd_graph_init(const dukd_graph *g, uint64_t seed, float *weights) {
