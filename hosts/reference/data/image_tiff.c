@@ -1,0 +1,234 @@
+/* Decoding TIFF with libtiff.
+ *
+ * Grey and RGB of 8 and 16 bits are unpacked here, from strips or tiles, contiguous or one plane a colour, in
+ * any compression libtiff knows. Everything else that has a colour (palettes, 1 to 4 bits, YCbCr, CMYK, Lab)
+ * goes through libtiff's own conversion to 8-bit RGB. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/image_codec.h"
+#include "data/tiff_file.h"
+
+static const int64_t LARGEST_TILE = (int64_t)1 << 30; /* bytes; a tile may be larger than its image */
+
+typedef struct {
+    dukd_tiff_file file;
+    int32_t width, height, depth; /* as they come out: depth 8 or 16 */
+    int32_t orientation;
+    uint16_t bits, samples, photometric, planar, format; /* as stored */
+    int tiled;
+    int64_t block_width, block_height; /* pixels of a tile, or of a strip */
+    int direct;                        /* unpacked here */
+} tiff_reading;
+
+static int read_tags(tiff_reading *r, dukd_failure *f) {
+    TIFF *tiff = r->file.tiff;
+    uint32_t width = 0, height = 0;
+    uint16_t orientation = 1;
+    TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &width);
+    TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &height);
+    int status = dukd_image_check_size(r->file.name, width, height, f);
+    if (status) return status;
+    r->width = (int32_t)width;
+    r->height = (int32_t)height;
+    TIFFGetFieldDefaulted(tiff, TIFFTAG_BITSPERSAMPLE, &r->bits);
+    TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLESPERPIXEL, &r->samples);
+    TIFFGetFieldDefaulted(tiff, TIFFTAG_PLANARCONFIG, &r->planar);
+    TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLEFORMAT, &r->format);
+    TIFFGetFieldDefaulted(tiff, TIFFTAG_ORIENTATION, &orientation);
+    r->orientation = orientation;
+    if (!TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &r->photometric)) {
+        r->photometric = r->samples >= 3 ? PHOTOMETRIC_RGB : PHOTOMETRIC_MINISBLACK;
+    }
+    r->tiled = TIFFIsTiled(tiff);
+    uint32_t block_width = width, block_height = height;
+    if (r->tiled) {
+        TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &block_width);
+        TIFFGetField(tiff, TIFFTAG_TILELENGTH, &block_height);
+    } else {
+        TIFFGetFieldDefaulted(tiff, TIFFTAG_ROWSPERSTRIP, &block_height);
+        if (block_height > height) block_height = height; /* "all rows" is 2^32 - 1 */
+    }
+    if (!block_width || !block_height)
+        return dukd_tiff_fail(&r->file, "damaged TIFF file: empty strips or tiles", f);
+    r->block_width = block_width;
+    r->block_height = block_height;
+
+    const int grey = r->photometric == PHOTOMETRIC_MINISBLACK || r->photometric == PHOTOMETRIC_MINISWHITE;
+    const int colour = r->photometric == PHOTOMETRIC_RGB && r->samples >= 3;
+    r->direct = (grey || colour) && (r->bits == 8 || r->bits == 16) && r->format == SAMPLEFORMAT_UINT;
+    r->depth = r->direct ? r->bits : 8;
+    if (!r->direct) {
+        char why[1024] = "";
+        if (r->format != SAMPLEFORMAT_UINT || r->bits > 8 || !TIFFRGBAImageOK(tiff, why)) {
+            return dukd_fail(
+                f, DUKD_FAILED,
+                "%s: a TIFF of %d samples of %d bits that is not read here%s%s: convert it to RGB of 8 or 16 "
+                "bits",
+                r->file.name, r->samples, r->bits, *why ? ": " : "", why);
+        }
+    }
+    return DUKD_DONE;
+}
+
+/* What unpacking one block needs to know. */
+typedef struct {
+    int32_t x, y, width, height; /* the part of the image it covers */
+    int64_t row_bytes;           /* of the block */
+    int32_t step;                /* samples from pixel to pixel in the block */
+} tiff_block;
+
+/* Samples `from` of each pixel become channels to .. to + count - 1 of the image; a single grey sample fills
+ * three. */
+static void unpack8(const tiff_reading *r, const tiff_block *b, const uint8_t *block, int to, int count,
+                    uint8_t *out) {
+    const uint8_t flip = r->photometric == PHOTOMETRIC_MINISWHITE ? 0xff : 0;
+    const int grey = r->photometric != PHOTOMETRIC_RGB;
+    for (int32_t y = 0; y < b->height; y++) {
+        const uint8_t *in = block + y * b->row_bytes;
+        uint8_t *row = out + ((int64_t)(b->y + y) * r->width + b->x) * 3;
+        for (int32_t x = 0; x < b->width; x++, in += b->step, row += 3) {
+            if (grey) {
+                row[0] = row[1] = row[2] = (uint8_t)(in[0] ^ flip);
+            } else {
+                for (int c = 0; c < count; c++) row[to + c] = in[c];
+            }
+        }
+    }
+}
+
+static void unpack16(const tiff_reading *r, const tiff_block *b, const uint8_t *block, int to, int count,
+                     uint16_t *out) {
+    const uint16_t flip = r->photometric == PHOTOMETRIC_MINISWHITE ? 0xffff : 0;
+    const int grey = r->photometric != PHOTOMETRIC_RGB;
+    for (int32_t y = 0; y < b->height; y++) {
+        const uint8_t *in = block + y * b->row_bytes;
+        uint16_t *row = out + ((int64_t)(b->y + y) * r->width + b->x) * 3;
+        for (int32_t x = 0; x < b->width; x++, in += 2 * b->step, row += 3) {
+            uint16_t pixel[3];
+            if (grey) {
+                memcpy(pixel, in, 2);
+                row[0] = row[1] = row[2] = (uint16_t)(pixel[0] ^ flip);
+            } else {
+                memcpy(pixel, in, 2 * (size_t)count);
+                for (int c = 0; c < count; c++) row[to + c] = pixel[c];
+            }
+        }
+    }
+}
+
+/* Decodes the strip or tile at (x, y) of plane `plane`; short data are an error, never zeros. */
+static int read_block(tiff_reading *r, int64_t x, int64_t y, uint16_t plane, int64_t bytes, void *block,
+                      dukd_failure *f) {
+    TIFF *tiff = r->file.tiff;
+    int64_t got;
+    if (r->tiled) {
+        got = TIFFReadEncodedTile(tiff, TIFFComputeTile(tiff, (uint32_t)x, (uint32_t)y, 0, plane), block,
+                                  bytes);
+    } else {
+        got = TIFFReadEncodedStrip(tiff, TIFFComputeStrip(tiff, (uint32_t)y, plane), block, bytes);
+    }
+    if (got != bytes || r->file.damaged) {
+        return dukd_tiff_fail(&r->file, "damaged or truncated TIFF file: replace it", f);
+    }
+    return DUKD_DONE;
+}
+
+static int read_direct(tiff_reading *r, dukd_image *image, dukd_failure *f) {
+    const int separate = r->planar == PLANARCONFIG_SEPARATE && r->samples > 1;
+    const int colour = r->photometric == PHOTOMETRIC_RGB;
+    const int planes = separate && colour ? 3 : 1;
+    const int32_t step = separate ? 1 : r->samples;
+    const int64_t row_bytes = r->tiled ? TIFFTileRowSize64(r->file.tiff) : TIFFScanlineSize64(r->file.tiff);
+    const int64_t expected = r->block_width * step * (r->depth / 8);
+    if (row_bytes != expected || row_bytes > INT64_MAX / r->block_height) {
+        return dukd_tiff_fail(&r->file, "damaged TIFF file: its strips or tiles do not fit its size", f);
+    }
+    if (r->tiled && row_bytes * r->block_height > LARGEST_TILE) {
+        return dukd_fail(f, DUKD_FAILED,
+                         "%s: tiles of %lld x %lld pixels are larger than is read here: save it again",
+                         r->file.name, (long long)r->block_width, (long long)r->block_height);
+    }
+    void *block = malloc((size_t)(row_bytes * r->block_height));
+    if (!block)
+        return dukd_fail_memory(f, "a strip or tile of a TIFF",
+                                (unsigned long long)(row_bytes * r->block_height));
+    int status = DUKD_DONE;
+    for (int plane = 0; !status && plane < planes; plane++) {
+        for (int64_t y = 0; !status && y < r->height; y += r->block_height) {
+            const int64_t rows = r->block_height < r->height - y ? r->block_height : r->height - y;
+            const int64_t bytes =
+                row_bytes * (r->tiled ? r->block_height : rows); /* tiles are whole at the edge */
+            for (int64_t x = 0; !status && x < r->width; x += r->block_width) {
+                const int64_t columns = r->block_width < r->width - x ? r->block_width : r->width - x;
+                const tiff_block b = {(int32_t)x,    (int32_t)y, (int32_t)columns,
+                                      (int32_t)rows, row_bytes,  step};
+                status = read_block(r, x, y, (uint16_t)plane, bytes, block, f);
+                if (status) break;
+                if (r->depth == 8) {
+                    unpack8(r, &b, block, plane, planes == 3 ? 1 : 3, image->samples);
+                } else {
+                    unpack16(r, &b, block, plane, planes == 3 ? 1 : 3, image->samples);
+                }
+            }
+        }
+    }
+    free(block);
+    return status;
+}
+
+/* libtiff's own conversion, a band of rows at a time: one strip's or tile's height. */
+static int read_converted(tiff_reading *r, dukd_image *image, dukd_failure *f) {
+    char why[1024] = "";
+    const int64_t band = r->block_height < r->height ? r->block_height : r->height;
+    uint32_t *raster = malloc((size_t)(band * r->width) * 4);
+    if (!raster) return dukd_fail_memory(f, "rows of a TIFF", (unsigned long long)(band * r->width) * 4);
+    TIFFRGBAImage conversion;
+    if (!TIFFRGBAImageBegin(&conversion, r->file.tiff, 1, why)) {
+        free(raster);
+        return dukd_fail(f, DUKD_FAILED,
+                         "%s: a TIFF that is not read here: %s: convert it to RGB of 8 or 16 bits",
+                         r->file.name, why);
+    }
+    conversion.orientation = conversion.req_orientation = ORIENTATION_TOPLEFT; /* turned later, if at all */
+    int status = DUKD_DONE;
+    uint8_t *out = image->samples;
+    for (int64_t y = 0; y < r->height; y += band) {
+        const int64_t rows = band < r->height - y ? band : r->height - y;
+        conversion.row_offset = (int)y;
+        conversion.col_offset = 0;
+        if (!TIFFRGBAImageGet(&conversion, raster, (uint32_t)r->width, (uint32_t)rows) || r->file.damaged) {
+            status = dukd_tiff_fail(&r->file, "damaged or truncated TIFF file: replace it", f);
+            break;
+        }
+        for (int64_t i = 0; i < rows * r->width; i++, out += 3) {
+            out[0] = (uint8_t)TIFFGetR(raster[i]);
+            out[1] = (uint8_t)TIFFGetG(raster[i]);
+            out[2] = (uint8_t)TIFFGetB(raster[i]);
+        }
+    }
+    TIFFRGBAImageEnd(&conversion);
+    free(raster);
+    return status;
+}
+
+int dukd_tiff_decode(const dukd_image_source *source, int header_only, dukd_image *out, int32_t *orientation,
+                     dukd_failure *f) {
+    tiff_reading r = {0};
+    dukd_image image = {0};
+    int status = dukd_tiff_open(&r.file, source->name, fileno(source->stream), "rm", f);
+    if (!status) status = read_tags(&r, f);
+    if (!status && header_only) image = (dukd_image){.width = r.width, .height = r.height, .depth = r.depth};
+    if (!status && !header_only) {
+        status = dukd_image_create(&image, r.width, r.height, r.depth, f);
+        if (!status) status = r.direct ? read_direct(&r, &image, f) : read_converted(&r, &image, f);
+    }
+    dukd_tiff_close(&r.file);
+    if (status) {
+        dukd_image_free(&image);
+        return status;
+    }
+    *out = image;
+    *orientation = r.orientation;
+    return DUKD_DONE;
+}
