@@ -1,0 +1,57 @@
+/* Runs a network over a data set and measures it: PSNR and SSIM of every image, their means, images on disk.
+ *
+ * Whole images, no tiles: what tiles would change is not measured. Outputs become 8-bit images (clamped,
+ * rounded half to even) before they are compared or saved. Self-ensemble is a second result beside the plain
+ * one: eight orientations averaged in float before clamping. Memory: one image and the engine's plan for its
+ * shape; plans of earlier shapes are dropped.
+ *
+ * [one thread at a time per engine] */
+#ifndef DUKD_EVALUATE_H
+#define DUKD_EVALUATE_H
+
+#include <stdint.h>
+
+#include "common/failure.h"
+#include "data/dataset.h"
+#include "engine/engine.h"
+#include "train/run_options.h"
+
+typedef struct {
+    const char *name;                       /* of the image; lives as long as the data set */
+    double plain[DUKD_RUN_MAX_METRICS];     /* student against HR, by metric */
+    double ensemble[DUKD_RUN_MAX_METRICS];  /* self-ensemble against HR */
+    double teacher[DUKD_RUN_MAX_METRICS];   /* teacher against HR */
+    double agreement[DUKD_RUN_MAX_METRICS]; /* student against teacher */
+} dukd_evaluated_image;                     /* NaN where it was not asked for */
+
+typedef struct {
+    int64_t count;
+    dukd_evaluated_image *images; /* [count], in the data set's order */
+    dukd_evaluated_image
+        mean; /* over the images; name is "mean". PSNR of equal images is infinite, and so is its mean. */
+    double seconds; /* of the networks alone */
+} dukd_evaluation;
+
+typedef struct {
+    dukd_engine *engine;
+    dukd_precision precision;
+    const dukd_graph *graph;
+    const float *weights;
+    const dukd_graph *teacher_graph; /* NULL: no teacher */
+    const float *teacher_weights;
+    const dukd_run_metric *metrics;
+    int32_t metric_count;
+    int32_t self_ensemble;
+    /* Where images are saved, as FOLDER/NAME_SUFFIX.png (FOLDER must exist); NULL: nowhere. */
+    const char *image_folder, *image_suffix;
+    /* After each image; a result other than 0 ends the evaluation with DUKD_FAILED, "interrupted". NULL:
+     * none. */
+    int (*on_image)(void *ctx, int64_t done, int64_t count, const dukd_evaluated_image *image);
+    void *ctx;
+} dukd_evaluate_options;
+
+int dukd_evaluate(dukd_evaluation *out, const dukd_evaluate_options *options, const dukd_dataset *set,
+                  dukd_failure *f);
+void dukd_evaluation_free(dukd_evaluation *e); /* NULL and zeroed allowed */
+
+#endif
