@@ -1,14 +1,16 @@
-/* dukd_plugin.h: how a host trainer and a knowledge-distillation plugin for super-resolution talk to each other.
+/* dukd_plugin.h: how a host trainer and a knowledge-distillation plugin for super-resolution talk to each
+ * other.
  *
- * DRAFT 1. Host and plugin must have been built for the same draft; see dukd_get_plugin_draft at the end. This file needs
- * nothing but <stdint.h>, compiles as C99 and as C++, and holds for 64-bit little-endian platforms.
+ * DRAFT 1. Host and plugin must have been built for the same draft; see dukd_get_plugin_draft at the end.
+ * This file needs nothing but <stdint.h>, compiles as C99 and as C++, and holds for 64-bit little-endian
+ * platforms.
  *
- * THE IDEA. The host has networks, data, an optimizer and a device; it knows nothing of distillation. The plugin has a
- * method; it knows nothing of networks. Per batch the plugin hands out PASSES. A pass carries INPUTS (tensors that the
- * plugin made, or the host's own batch) and TAPS (tensors that it wants computed from them: "the student's output for
- * input 1, and give it back its gradient", "the teacher's output for input 0"). The host computes the taps and submits
- * them; the plugin computes its losses and writes d(loss)/d(tap); the host runs backward, and the optimizer when the
- * pass's flags say so:
+ * THE IDEA. The host has networks, data, an optimizer and a device; it knows nothing of distillation. The
+ * plugin has a method; it knows nothing of networks. Per batch the plugin hands out PASSES. A pass carries
+ * INPUTS (tensors that the plugin made, or the host's own batch) and TAPS (tensors that it wants computed
+ * from them: "the student's output for input 1, and give it back its gradient", "the teacher's output for
+ * input 0"). The host computes the taps and submits them; the plugin computes its losses and writes
+ * d(loss)/d(tap); the host runs backward, and the optimizer when the pass's flags say so:
  *
  *     begin_step(session, &step, &error)                 the batch: LR and HR, iteration, first global sample
  *     while ((r = next_pass(session, &pass, &error)) == DUKD_OK)
@@ -18,28 +20,31 @@
  *         if (pass->flags & DUKD_PASS_BACKWARD)          backpropagate; parameter gradients add up
  *         if (pass->flags & DUKD_PASS_OPTIMIZE_AFTER)    one optimizer step; gradients are NOT cleared by it
  *         if (pass->flags & DUKD_PASS_EMA_AFTER)         one update of the weights' moving average
- *     end_step(session, &error)                          r was DUKD_DONE; the learning rate schedule moves once
+ *     end_step(session, &error)                          r was DUKD_DONE; the learning rate moves once
  *     read_losses(session, &losses, &error)              when a log line is due
  *
- * A host may take several passes before it submits them, in any order, to batch what the teacher has to do. next_pass says
- * DUKD_WAIT when the next pass depends on one that is not submitted yet (or must come after its optimizer step): submit
- * all you hold and do what their flags say, then ask again.
+ * A host may take several passes before it submits them, in any order, to batch what the teacher has to do.
+ * next_pass says DUKD_WAIT when the next pass depends on one that is not submitted yet (or must come after
+ * its optimizer step): submit all you hold and do what their flags say, then ask again.
  *
- * THREADS. [discovery]: any thread, any time, no session needed. [session]: never two at once on the same session, any
- * thread otherwise; different sessions are independent. [thread-safe]: any thread, also while another is inside the
- * session. A session does not survive fork: in the child every call but destroy_session returns DUKD_E_STATE.
+ * THREADS. [discovery]: any thread, any time, no session needed. [session]: never two at once on the same
+ * session, any thread otherwise; different sessions are independent. [thread-safe]: any thread, also while
+ * another is inside the session. A session does not survive fork: in the child every call but destroy_session
+ * returns DUKD_E_STATE.
  *
- * STRUCTS. Every struct but the DLPack ones begins with struct_size, set by whoever allocates it. A reader touches nothing
- * past struct_size. An input struct larger than the reader knows must be zero past what it knows, else the reader answers
- * DUKD_E_UNSUPPORTED; one smaller than the DUKD_..._SIZE of this draft is DUKD_E_ARGUMENT. In an output struct the
- * unknown tail is left as it was. Later versions only append. Fields named pad are zero. Unknown flags are errors.
+ * STRUCTS. Every struct but the DLPack ones begins with struct_size, set by whoever allocates it. A reader
+ * touches nothing past struct_size. An input struct larger than the reader knows must be zero past what it
+ * knows, else the reader answers DUKD_E_UNSUPPORTED; one smaller than the DUKD_..._SIZE of this draft is
+ * DUKD_E_ARGUMENT. In an output struct the unknown tail is left as it was. Later versions only append. Fields
+ * named pad are zero. Unknown flags are errors.
  *
- * ERRORS. Functions return an int32_t: DUKD_OK, a positive outcome, or a negative error. They take a dukd_error that may
- * be NULL and is written only on errors. After DUKD_E_ARGUMENT, _OPTION, _UNSUPPORTED and _STATE nothing has changed.
- * After any other error outputs are unspecified, and cancel_step and destroy_session still work.
+ * ERRORS. Functions return an int32_t: DUKD_OK, a positive outcome, or a negative error. They take a
+ * dukd_error that may be NULL and is written only on errors. After DUKD_E_ARGUMENT, _OPTION, _UNSUPPORTED and
+ * _STATE nothing has changed. After any other error outputs are unspecified, and cancel_step and
+ * destroy_session still work.
  *
- * STRINGS are UTF-8 and zero-terminated. Strings and arrays that a plugin gives out of [discovery] live as long as the
- * library is loaded; those it gives out of a session as long as the function's comment says. */
+ * STRINGS are UTF-8 and zero-terminated. Strings and arrays that a plugin gives out of [discovery] live as
+ * long as the library is loaded; those it gives out of a session as long as the function's comment says. */
 #ifndef DUKD_PLUGIN_H
 #define DUKD_PLUGIN_H
 
@@ -57,10 +62,10 @@ extern "C" {
 
 /* ---------------------------------------------------------------- outcomes */
 
-#define DUKD_OK   0
-#define DUKD_DONE 1          /* next_pass: this step has no more passes; call end_step */
-#define DUKD_WAIT 2          /* next_pass: submit the passes you hold (and do what their flags say), then ask again */
-#define DUKD_WEIGHTS_MOVED 3 /* cancel_step: done, but an optimizer step of this step had been asked for already */
+#define DUKD_OK            0
+#define DUKD_DONE          1 /* next_pass: this step has no more passes; call end_step */
+#define DUKD_WAIT          2 /* next_pass: submit the passes you hold, do what they say, then ask again */
+#define DUKD_WEIGHTS_MOVED 3 /* cancel_step: done, but an optimizer step had been asked for already */
 
 #define DUKD_E_ARGUMENT    (-1) /* a NULL, a wrong size, shape, type, stride, index or flag */
 #define DUKD_E_OPTION      (-2) /* an option: unknown, wrong type, out of range, or not together with another */
@@ -77,10 +82,12 @@ typedef struct dukd_error {
     char message[256];    /* out: what was wrong and what to change; one line */
 } dukd_error;
 
-/* ---------------------------------------------------------------- tensors: bit-identical to DLPack's DLTensor
- * Any framework's DLTensor can be passed by a pointer cast. Shapes are N x C x H x W (ndim 4) unless said otherwise. strides
- * count elements; NULL is dense row-major. The data begin at (char *)data + byte_offset. Any strides are accepted (channels_last,
- * slices, negative and zero ones); only gradients whose elements overlap are refused. */
+/* ---------------------------------------------------------------- tensors
+ *
+ * Bit-identical to DLPack's DLTensor: any framework's tensor can be passed by a pointer cast. Shapes are
+ * N x C x H x W (ndim 4) unless said otherwise. strides count elements; NULL is dense row-major. The data
+ * begin at (char *)data + byte_offset. Any strides are accepted (channels_last, slices, negative and zero
+ * ones); only gradients whose elements overlap are refused. */
 
 #define DUKD_DEVICE_CPU       1 /* kDLCPU */
 #define DUKD_DEVICE_CUDA      2 /* kDLCUDA */
@@ -110,21 +117,21 @@ typedef struct dukd_tensor {
     uint64_t byte_offset;
 } dukd_tensor;
 
-/* ---------------------------------------------------------------- what a plugin says of itself [discovery] */
+/* ---------------------------------------------------------------- what a plugin says of itself */
 
 #define DUKD_OPTION_BOOL   1u /* true | false */
 #define DUKD_OPTION_INT    2u
 #define DUKD_OPTION_FLOAT  3u
-#define DUKD_OPTION_STRING 4u /* one of `choices` where there are any */
+#define DUKD_OPTION_STRING 4u     /* one of `choices` where there are any */
 #define DUKD_OPTION_LIST   0x100u /* or-ed to a type: a list of it; a scalar counts as a list of one */
 
 /* One row of the option table: option checking, --help and the documentation are made of it. */
 typedef struct dukd_option_info {
     uint32_t struct_size;
-    uint32_t type;            /* DUKD_OPTION_... */
-    const char *name;         /* dotted key in an option file: "train.w_kd" */
-    const char *default_text; /* as one would write it; NULL: no default, the option may be absent */
-    double min, max;          /* range of numbers, inclusive; -INFINITY and INFINITY: none */
+    uint32_t type;              /* DUKD_OPTION_... */
+    const char *name;           /* dotted key in an option file: "train.w_kd" */
+    const char *default_text;   /* as one would write it; NULL: no default, the option may be absent */
+    double min, max;            /* range of numbers, inclusive; -INFINITY and INFINITY: none */
     const char *const *choices; /* [n_choices], or NULL */
     uint32_t n_choices;
     uint32_t pad0;
@@ -161,7 +168,8 @@ typedef struct dukd_backend_info {
 
 /* ---------------------------------------------------------------- what a host gives a session */
 
-/* One option of an option file that is meant for the plugin: a scalar, a list of scalars, or an explicit null. */
+/* One option of an option file that is meant for the plugin: a scalar, a list of scalars, or an explicit
+ * null. */
 #define DUKD_VALUE_SCALAR 1u
 #define DUKD_VALUE_LIST   2u
 #define DUKD_VALUE_NULL   3u
@@ -178,12 +186,12 @@ typedef struct dukd_option {
 
 typedef struct dukd_tap dukd_tap;
 
-/* What the host can do: a plugin that needs more refuses the session and says what. */
-#define DUKD_CAP_TWO_STEPS    0x01ull /* several OPTIMIZE_AFTER in a step */
-#define DUKD_CAP_LAYERS       0x02ull /* taps with from_layer or layer set */
-#define DUKD_CAP_DERIVED      0x04ull /* taps computed from earlier taps */
-#define DUKD_CAP_OTHER_GRAD   0x08ull /* gradients into networks other than the student */
-#define DUKD_CAP_MODE_TRAIN   0x10ull /* networks other than the student in training mode */
+/* What the host can do; unknown bits are ignored. A plugin that needs more refuses the session and says what. */
+#define DUKD_CAP_TWO_STEPS  0x01ull /* several OPTIMIZE_AFTER in a step */
+#define DUKD_CAP_LAYERS     0x02ull /* taps with from_layer or layer set */
+#define DUKD_CAP_DERIVED    0x04ull /* taps computed from earlier taps */
+#define DUKD_CAP_OTHER_GRAD 0x08ull /* gradients into networks other than the student */
+#define DUKD_CAP_MODE_TRAIN 0x10ull /* networks other than the student in training mode */
 
 /* Log levels. */
 #define DUKD_LOG_DEBUG   0
@@ -193,22 +201,26 @@ typedef struct dukd_tap dukd_tap;
 typedef struct dukd_host {
     uint32_t struct_size;
     uint32_t n_networks;
-    void *ctx;     /* given back in every call below */
-    uint64_t caps; /* DUKD_CAP_... */
-    const char *const *networks; /* [n_networks] names: "student" is one of them, "teacher" and "features" where there are such */
-    /* Shape of what tap `tap` gives for an input of shape `in`; `in` is that of the tap's source. Not 0: the network cannot
-     * take this input or has no such layer. Required. Called inside create_session only. */
+    void *ctx;                   /* given back in every call below */
+    uint64_t caps;               /* DUKD_CAP_... */
+    const char *const *networks; /* [n_networks] names: "student" is one of them, "teacher" and "features"
+                                    where there are such */
+    /* Shape of what tap `tap` gives for an input of shape `in`; `in` is that of the tap's source. Not 0: the
+     * network cannot take this input or has no such layer. Required. Called inside create_session only. */
     int32_t (*tap_shape)(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]);
-    /* Memory for what the plugin makes (images, workspaces). `align` is a power of two. On CUDA `stream` orders the use. May be
-     * NULL, both or none: the plugin then allocates by itself. alloc returns NULL when there is none. [thread-safe] */
-    void *(*alloc)(void *ctx, int32_t device_type, int32_t device_id, uint64_t size, uint64_t align, void *stream);
+    /* Memory for what the plugin makes (images, workspaces). `align` is a power of two. On CUDA `stream`
+     * orders the use. May be NULL, both or none: the plugin then allocates by itself. alloc returns NULL when
+     * there is none. [thread-safe] */
+    void *(*alloc)(void *ctx, int32_t device_type, int32_t device_id, uint64_t size, uint64_t align,
+                   void *stream);
     void (*free)(void *ctx, void *p, int32_t device_type, int32_t device_id, void *stream);
     /* One line of text without a final newline. May be NULL. [thread-safe] */
     void (*log)(void *ctx, int32_t level, const char *message);
-    /* Calls task(arg, i, worker) once for each i of 0 .. n - 1, on any threads, and returns when all are done. worker is
-     * 0 .. max_threads - 1 and never the same for two calls at a time. Both or none; given them, the plugin uses no threads
-     * of its own. Never called from inside a task. */
-    void (*parallel_for)(void *ctx, uint32_t n, void (*task)(void *arg, uint32_t i, uint32_t worker), void *arg);
+    /* Calls task(arg, i, worker) once for each i of 0 .. n - 1, on any threads, and returns when all are
+     * done. worker is 0 .. max_threads - 1 and never the same for two calls at a time. Both or none; given
+     * them, the plugin uses no threads of its own. Never called from inside a task. */
+    void (*parallel_for)(void *ctx, uint32_t n, void (*task)(void *arg, uint32_t i, uint32_t worker),
+                         void *arg);
     uint32_t (*max_threads)(void *ctx);
     /* Not 0: give up soon; the call in progress returns DUKD_E_CANCELLED. May be NULL. [thread-safe] */
     int32_t (*should_cancel)(void *ctx);
@@ -220,16 +232,16 @@ typedef struct dukd_host {
 
 typedef struct dukd_session_params {
     uint32_t struct_size;
-    uint32_t flags;        /* DUKD_SESSION_... */
-    const dukd_host *host; /* copied, but what it points to must outlive the session */
+    uint32_t flags;                    /* DUKD_SESSION_... */
+    const dukd_host *host;             /* copied, but what it points to must outlive the session */
     const dukd_option *const *options; /* [n_options], needed only during the call */
     uint32_t n_options;
-    uint32_t micro_count;  /* micro-batches a step, >= 1 */
-    uint64_t seed;         /* of every random draw */
-    int64_t lr_shape[4];   /* N, C, h, w of a (micro-)batch; N is what this rank holds */
-    int32_t scale;         /* HR is N x C x scale h x scale w */
-    dukd_dtype dtype;      /* of LR and HR, and so of the inputs the plugin makes */
-    dukd_device device;    /* where LR, HR and taps will be */
+    uint32_t micro_count; /* micro-batches a step, >= 1 */
+    uint64_t seed;        /* of every random draw */
+    int64_t lr_shape[4];  /* N, C, h, w of a (micro-)batch; N is what this rank holds */
+    int32_t scale;        /* HR is N x C x scale h x scale w */
+    dukd_dtype dtype;     /* of LR and HR, and so of the inputs the plugin makes */
+    dukd_device device;   /* where LR, HR and taps will be */
 } dukd_session_params;
 
 typedef struct dukd_session dukd_session;
@@ -238,23 +250,25 @@ typedef struct dukd_session dukd_session;
 
 typedef struct dukd_step {
     uint32_t struct_size;
-    uint32_t flags;        /* 0 */
-    int64_t iteration;     /* of the optimizer's schedule, from 1; the same for all micro-batches of a step */
-    int64_t first_sample;  /* global index of this batch's first image, counted over the run and over all ranks: images n has
-                              index first_sample + n. The draws depend on it, so that ranks and micro-batches draw as one. */
-    uint32_t micro_index;  /* 0 .. micro_count - 1 */
-    uint32_t micro_count;  /* as in the session's params */
-    const dukd_tensor *lr; /* values in [0, 1]; unchanged until end_step or cancel_step, inputs may alias it */
-    const dukd_tensor *hr;
+    uint32_t flags;       /* 0 */
+    int64_t iteration;    /* of the optimizer's schedule, from 1; the same for all micro-batches of a step */
+    int64_t first_sample; /* global index of this batch's first image, counted over the run and over all
+                             ranks: images n has index first_sample + n. The draws depend on it, so that ranks
+                             and micro-batches draw as one. */
+    uint32_t micro_index; /* 0 .. micro_count - 1 */
+    uint32_t micro_count; /* as in the session's params */
+    /* Values in [0, 1], unchanged until end_step or cancel_step; inputs may alias them. */
+    const dukd_tensor *lr; /* N x C x h x w */
+    const dukd_tensor *hr; /* N x C x scale h x scale w */
     void *stream; /* CUDA: cudaStream_t on which everything is ordered; NULL: the default stream. CPU: NULL */
 } dukd_step;
 
-/* Where the samples of an input come from, so that a host can recognise an input (and answer a teacher tap from answers
- * prepared in advance, exact only for an identical input). */
-#define DUKD_ORIGIN_OTHER     0u /* made in another way: not to be reproduced from outside */
-#define DUKD_ORIGIN_LR        1u /* the whole LR image */
-#define DUKD_ORIGIN_HR        2u /* a window of the HR image, of the input's size, at (row, col) */
-#define DUKD_ORIGIN_LR_DOWN   3u /* the LR image scaled down by `scale` (antialiased bicubic) */
+/* Where the samples of an input come from, so that a host can recognise an input (and answer a teacher tap
+ * from answers prepared in advance, exact only for an identical input). */
+#define DUKD_ORIGIN_OTHER   0u /* made in another way: not to be reproduced from outside */
+#define DUKD_ORIGIN_LR      1u /* the whole LR image */
+#define DUKD_ORIGIN_HR      2u /* a window of the HR image, of the input's size, at (row, col) */
+#define DUKD_ORIGIN_LR_DOWN 3u /* the LR image scaled down by `scale` (antialiased bicubic) */
 /* What was then done to it, in this order. */
 #define DUKD_AUGMENT_FLIP_W    1u /* columns reversed (left-right) */
 #define DUKD_AUGMENT_FLIP_H    2u /* rows reversed (up-down) */
@@ -265,24 +279,24 @@ typedef struct dukd_step {
 
 typedef struct dukd_origin {
     uint32_t struct_size;
-    uint32_t kind;  /* DUKD_ORIGIN_... */
-    uint32_t flags; /* DUKD_ORIGIN_ON_DEVICE */
-    uint32_t n_samples;      /* the input's N */
-    const int64_t *samples;  /* [n_samples] global index of the image it was made from */
+    uint32_t kind;              /* DUKD_ORIGIN_... */
+    uint32_t flags;             /* DUKD_ORIGIN_ON_DEVICE */
+    uint32_t n_samples;         /* the input's N */
+    const int64_t *samples;     /* [n_samples] global index of the image it was made from */
     const int32_t *rows, *cols; /* [n_samples] HR pixels; NULL unless kind is HR */
-    const uint32_t *augment; /* [n_samples] DUKD_AUGMENT_... bits; NULL: none */
+    const uint32_t *augment;    /* [n_samples] DUKD_AUGMENT_... bits; NULL: none */
 } dukd_origin;
 
 typedef struct dukd_input {
     uint32_t struct_size;
-    uint32_t id; /* index in its pass */
+    uint32_t id;               /* index in its pass */
     const dukd_tensor *tensor; /* read only; in a plan its data is NULL */
     const dukd_origin *origin; /* NULL in a plan */
 } dukd_input;
 
-#define DUKD_TAP_MODE_TRAIN 0x1u /* the network runs in training mode (dropout, DropPath); else in evaluation mode */
+#define DUKD_TAP_MODE_TRAIN 0x1u /* the network runs in training mode (dropout, DropPath); else evaluation */
 #define DUKD_TAP_WANT_GRAD  0x2u /* submit_pass writes d(loss)/d(this tap) */
-#define DUKD_TAP_KEEP       0x4u /* the value must stay unchanged until end_step, not only during submit_pass */
+#define DUKD_TAP_KEEP       0x4u /* the value stays unchanged until end_step, not only during submit_pass */
 
 #define DUKD_SOURCE_INPUT 0u /* source_id: an input of this pass */
 #define DUKD_SOURCE_TAP   1u /* source_id: an earlier tap of this pass */
@@ -290,9 +304,9 @@ typedef struct dukd_input {
 /* A tensor that the host computes. Weights are those of the moment when the pass is computed. */
 struct dukd_tap {
     uint32_t struct_size;
-    uint32_t id;      /* index in its pass */
-    uint32_t network; /* index into dukd_host.networks */
-    uint32_t flags;   /* DUKD_TAP_... */
+    uint32_t id;          /* index in its pass */
+    uint32_t network;     /* index into dukd_host.networks */
+    uint32_t flags;       /* DUKD_TAP_... */
     uint32_t source_kind; /* DUKD_SOURCE_... */
     uint32_t source_id;
     const char *from_layer; /* where the source enters; NULL: the start of the network */
@@ -301,11 +315,12 @@ struct dukd_tap {
 
 #define DUKD_PASS_ZERO_GRAD_BEFORE 0x1u /* clear all parameter gradients before backward */
 #define DUKD_PASS_BACKWARD         0x2u /* a tap of this pass wants its gradient */
-#define DUKD_PASS_OPTIMIZE_AFTER   0x4u /* one optimizer step after this pass's backward and those of all earlier passes */
-#define DUKD_PASS_EMA_AFTER        0x8u /* one update of the weights' average, after the optimizer step */
+#define DUKD_PASS_OPTIMIZE_AFTER                                                                             \
+    0x4u                         /* one optimizer step, after the backward of this and all earlier passes */
+#define DUKD_PASS_EMA_AFTER 0x8u /* one update of the weights' average, after the optimizer step */
 
-/* Belongs to the session, valid until end_step or cancel_step (in a plan: until destroy_session). A host that batches
- * passes clears, runs backward and optimizes in the order in which they were handed out. */
+/* Belongs to the session, valid until end_step or cancel_step (in a plan: until destroy_session). A host that
+ * batches passes clears, runs backward and optimizes in the order in which they were handed out. */
 typedef struct dukd_pass {
     uint32_t struct_size;
     uint32_t id;         /* counts the passes of a step from 0 */
@@ -329,27 +344,32 @@ typedef struct dukd_submit {
     uint32_t pass_id;
     uint32_t n_taps; /* as in the pass */
     uint32_t pad0;
-    const dukd_tensor *const *values; /* [n_taps], needed during the call (KEEP: until end_step), in stream order on CUDA */
-    const dukd_tensor *const *grads;  /* [n_taps], NULL for taps without WANT_GRAD. f32 or the value's type. Overwritten
-                                         with grad_scale * d(loss)/d(tap), other taps held fixed; zeros where it is zero. */
-    double grad_scale;                /* 1 without loss scaling; finite, not 0. Losses are never scaled. */
-    const dukd_tensor *grad_scale_dev; /* CUDA: an f32 scalar (ndim 0) on the device that is multiplied in too; or NULL */
+    /* [n_taps] Needed during the call, or until end_step for KEEP; on CUDA in stream order. */
+    const dukd_tensor *const *values;
+    /* [n_taps] NULL for taps without WANT_GRAD. f32 or the value's type. Overwritten with grad_scale *
+     * d(loss)/d(tap), the other taps held fixed; with zeros where that is zero. */
+    const dukd_tensor *const *grads;
+    double grad_scale; /* 1 without loss scaling; finite, not 0. Losses are never scaled. */
+    /* CUDA: an f32 scalar (ndim 0) on the device that is multiplied in too; else NULL. */
+    const dukd_tensor *grad_scale_dev;
 } dukd_submit;
 
 /* Named scalars of the last step that was ended. Not finite values are given as they are. */
 typedef struct dukd_losses {
     uint32_t struct_size;
-    uint32_t n_losses;         /* out */
-    int64_t iteration;         /* out */
-    const char *const *names;  /* out: [n_losses] "l_rec", ..., "l_total"; the same in every step; until destroy_session */
-    const double *values;      /* out: [n_losses] means over the batch and the micro-batches; until the next end_step */
+    uint32_t n_losses; /* out */
+    int64_t iteration; /* out */
+    /* out: [n_losses] "l_rec", ..., "l_total"; the same in every step; until destroy_session */
+    const char *const *names;
+    /* out: [n_losses] means over the batch and the micro-batches; until the next end_step */
+    const double *values;
 } dukd_losses;
 
 /* ---------------------------------------------------------------- the table of functions */
 
 typedef struct dukd_plugin {
     uint32_t struct_size;
-    uint32_t abi_draft; /* what the plugin was built for; these two fields are the same in every draft and version */
+    uint32_t abi_draft; /* what the plugin was built for; these two fields are the same in every draft */
 
     /* [discovery] No threads, device contexts or files. */
     const dukd_plugin_info *(*get_info)(void);
@@ -358,7 +378,8 @@ typedef struct dukd_plugin {
     /* [discovery] A table of functions by id ("dukd.draws/1"), or NULL where the plugin does not have it. */
     const void *(*get_extension)(const char *id);
 
-    /* [session] Checks everything that can be checked: options, shapes, what the host can do. *out is NULL on errors. */
+    /* [session] Checks everything that can be checked: options, shapes, what the host can do. *out is NULL on
+     * errors. */
     int32_t (*create_session)(const dukd_session_params *params, dukd_session **out, dukd_error *error);
     /* [session] Allowed in every state, also in the middle of a step. NULL is allowed. */
     void (*destroy_session)(dukd_session *session);
@@ -373,15 +394,18 @@ typedef struct dukd_plugin {
     int32_t (*submit_pass)(dukd_session *session, const dukd_submit *submit, dukd_error *error);
     /* [session] After DUKD_DONE with every pass submitted. Never waits for a device. */
     int32_t (*end_step)(dukd_session *session, dukd_error *error);
-    /* [session] Gives the step up: the session is as before begin_step (with micro-batches: before that of this
-     * micro-batch). DUKD_OK, or DUKD_WEIGHTS_MOVED where a pass with OPTIMIZE_AFTER had been submitted. */
+    /* [session] Gives the step up: the session is as before begin_step (with micro-batches: before that of
+     * this micro-batch). DUKD_OK, or DUKD_WEIGHTS_MOVED where a pass with OPTIMIZE_AFTER had been submitted.
+     */
     int32_t (*cancel_step)(dukd_session *session, dukd_error *error);
     /* [session] Between steps, after the last micro-batch. May wait for the device. */
     int32_t (*read_losses)(dukd_session *session, dukd_losses *out, dukd_error *error);
 
-    /* [session] Between steps. data NULL: *size receives the size. Else *size is the room in and the size out. */
+    /* [session] Between steps. data NULL: *size receives the size. Else *size is the room in and the size
+     * out. */
     int32_t (*get_state)(dukd_session *session, void *data, uint64_t *size, dukd_error *error);
-    /* [session] Between steps. A state of another configuration is DUKD_E_ARGUMENT; the message names the difference. */
+    /* [session] Between steps. A state of another configuration is DUKD_E_ARGUMENT; the message names the
+     * difference. */
     int32_t (*set_state)(dukd_session *session, const void *data, uint64_t size, dukd_error *error);
 } dukd_plugin;
 
@@ -406,9 +430,9 @@ typedef struct dukd_plugin {
 #define DUKD_PLUGIN_SIZE         120u
 
 /* ---------------------------------------------------------------- the entry
- * The only symbol that a plugin exports [discovery]. Pure: the same pointer every time, no side effects. A plugin that does not
- * have draft `draft` still returns a table; only its first two fields may then be read, and the host tells the user
- * which of the two has to be rebuilt (the one with the smaller number). */
+ * The only symbol that a plugin exports [discovery]. Pure: the same pointer every time, no side effects. A
+ * plugin that does not have draft `draft` still returns a table; only its first two fields may then be read,
+ * and the host tells the user which of the two has to be rebuilt (the one with the smaller number). */
 #if defined(DUKD_PLUGIN_BUILD) && defined(__GNUC__)
 #define DUKD_EXPORT __attribute__((visibility("default")))
 #else
