@@ -3,12 +3,12 @@
 #include <setjmp.h>
 #include <string.h>
 
-#include "common/replace.h"
+#include "common/atomic_file.h"
 #include "data/image.h"
 
 /* Everything that outlives a longjmp lives here, in the caller's frame. */
 typedef struct {
-    dukd_replacement file;
+    dukd_atomic_file *file;
     png_structp png;
     png_infop info;
     dukd_failure *failure;
@@ -28,7 +28,7 @@ static void on_warning(png_structp png, png_const_charp message) {
 
 static void on_write(png_structp png, png_bytep data, size_t bytes) {
     png_writing *w = png_get_io_ptr(png);
-    if (dukd_replace_add(&w->file, data, bytes, w->failure)) png_error(png, "write error");
+    if (dukd_atomic_file_write(w->file, data, bytes, w->failure)) png_error(png, "write error");
 }
 
 static void on_flush(png_structp png) {
@@ -54,7 +54,7 @@ static int encode(png_writing *w, const dukd_image *image) {
 
 int dukd_image_write_png(const char *path, const dukd_image *image, dukd_failure *f) {
     png_writing w = {.failure = f};
-    int status = dukd_replace_begin(&w.file, path, f);
+    int status = dukd_atomic_file_open(&w.file, path, f);
     if (status) return status;
     w.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &w, on_error, on_warning);
     if (w.png) w.info = png_create_info_struct(w.png);
@@ -66,7 +66,7 @@ int dukd_image_write_png(const char *path, const dukd_image *image, dukd_failure
                            w.problem); /* unless on_write has said why */
     }
     png_destroy_write_struct(&w.png, &w.info);
-    if (!status) return dukd_replace_commit(&w.file, f);
-    dukd_replace_abandon(&w.file);
+    if (!status) return dukd_atomic_file_commit(w.file, f);
+    dukd_atomic_file_abandon(w.file);
     return status;
 }
