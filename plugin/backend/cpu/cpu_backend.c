@@ -1,0 +1,107 @@
+/* Making and destroying a CPU backend: which instructions, which threads, whose memory. */
+#include "cpu_backend.h"
+#include "cpu_cache.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGNMENT 64u
+
+static int32_t fail(dukd_error *error, int32_t code, const char *message) {
+    if (error != NULL) {
+        error->code = code;
+        (void)snprintf(error->message, sizeof error->message, "%s", message);
+    }
+    return code;
+}
+
+/* The reference, overridden by what is there, up to `level`; false: `level` is not known or not to be had. */
+static bool choose_kernels(dukd_kernels *k, const char *level) {
+    dukd_kernels_ref(k);
+    if (level != NULL && strcmp(level, "ref") == 0) return true;
+    return level == NULL;
+}
+
+static void release_workspace(dukd_cpu_backend *b) {
+    if (b->workspace != NULL && b->free != NULL) {
+        b->free(b->ctx, b->workspace, DUKD_DEVICE_CPU, 0, NULL);
+    } else {
+        free(b->workspace);
+    }
+    b->workspace = NULL;
+    b->workspace_bytes = 0;
+}
+
+void *dukd_cpu_workspace(dukd_cpu_backend *b, int64_t count, int64_t bytes, dukd_error *error) {
+    const uint64_t most = (uint64_t)INT64_MAX - ALIGNMENT;
+    if (count < 0 || bytes <= 0 || (uint64_t)count > most / (uint64_t)bytes) {
+        (void)fail(error, DUKD_E_MEMORY,
+                   "out of memory: the workspace's size overflows; use smaller batches");
+        return NULL;
+    }
+    const uint64_t size = ((uint64_t)count * (uint64_t)bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (b->workspace != NULL && size <= b->workspace_bytes) return b->workspace;
+    release_workspace(b);
+    b->workspace = b->alloc != NULL ? b->alloc(b->ctx, DUKD_DEVICE_CPU, 0, size, ALIGNMENT, NULL)
+                                    : aligned_alloc(ALIGNMENT, size);
+    if (b->workspace == NULL) {
+        char message[128];
+        (void)snprintf(message, sizeof message,
+                       "out of memory: the cpu backend's workspace needs %" PRIu64 " bytes", size);
+        (void)fail(error, DUKD_E_MEMORY, message);
+        return NULL;
+    }
+    b->workspace_bytes = size;
+    return b->workspace;
+}
+
+static void destroy(dukd_backend *base) {
+    if (base == NULL) return;
+    release_workspace(dukd_cpu_backend_of(base));
+    free(base);
+}
+
+int32_t dukd_backend_cpu_create(dukd_backend **out, const dukd_host *host, const char *level,
+                                dukd_error *error) {
+    *out = NULL;
+    dukd_kernels kernels;
+    if (!choose_kernels(&kernels, level)) {
+        return fail(error, DUKD_E_UNSUPPORTED,
+                    "this processor does not have the instruction set asked for; leave the choice "
+                    "to the plugin");
+    }
+    dukd_cpu_backend *b = calloc(1, sizeof *b);
+    if (b == NULL) return fail(error, DUKD_E_MEMORY, "out of memory: the cpu backend itself");
+    b->kernels = kernels;
+    b->cache_bytes = dukd_cache_last_level_bytes();
+    dukd_parallel_init(&b->parallel, host);
+    if (host != NULL && host->alloc != NULL && host->free != NULL) {
+        b->ctx = host->ctx;
+        b->alloc = host->alloc;
+        b->free = host->free;
+    }
+    b->base = (dukd_backend){
+        .name = "cpu",
+        .state = b,
+        .zoom_in = dukd_cpu_zoom_in,
+        .zoom_out = dukd_cpu_zoom_out,
+        .l1 = dukd_cpu_l1,
+        .hardest = dukd_cpu_hardest,
+        .destroy = destroy,
+    };
+    *out = &b->base;
+    return DUKD_OK;
+}
+
+void dukd_backend_cpu_describe(dukd_backend_info *out) {
+    dukd_kernels kernels;
+    (void)choose_kernels(&kernels, NULL);
+    out->usable = 1;
+    out->device_type = DUKD_DEVICE_CPU;
+    (void)snprintf(out->name, sizeof out->name, "cpu");
+    const uint32_t threads = dukd_parallel_own_threads();
+    (void)snprintf(out->detail, sizeof out->detail, "instructions: %s; %s, %" PRIu32 " thread%s",
+                   kernels.name, dukd_parallel_own_name(), threads, threads == 1 ? "" : "s");
+}

@@ -1,0 +1,12 @@
+/* The table of the plain reference. */
+#include "cpu_kernels_ref.h"
+
+void dukd_kernels_ref(dukd_kernels *k) {
+    *k = (dukd_kernels){
+        .name = "ref",
+        .l1 = dukd_l1_ref,
+        .augment = dukd_augment_ref,
+        .zoom_out = dukd_zoom_out_ref,
+        .error_row = dukd_error_row_ref,
+    };
+}
