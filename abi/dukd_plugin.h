@@ -315,9 +315,8 @@ struct dukd_tap {
 
 #define DUKD_PASS_ZERO_GRAD_BEFORE 0x1u /* clear all parameter gradients before backward */
 #define DUKD_PASS_BACKWARD         0x2u /* a tap of this pass wants its gradient */
-#define DUKD_PASS_OPTIMIZE_AFTER                                                                             \
-    0x4u                         /* one optimizer step, after the backward of this and all earlier passes */
-#define DUKD_PASS_EMA_AFTER 0x8u /* one update of the weights' average, after the optimizer step */
+#define DUKD_PASS_OPTIMIZE_AFTER   0x4u /* an optimizer step, after the backward of this and earlier passes */
+#define DUKD_PASS_EMA_AFTER        0x8u /* one update of the weights' average, after the optimizer step */
 
 /* Belongs to the session, valid until end_step or cancel_step (in a plan: until destroy_session). A host that
  * batches passes clears, runs backward and optimizes in the order in which they were handed out. */

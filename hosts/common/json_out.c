@@ -1,0 +1,113 @@
+#include "common/json_out.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+dukd_json dukd_json_begin(FILE *to) {
+    return (dukd_json){.to = to, .indent = 2};
+}
+
+static void quoted(FILE *to, const char *text) {
+    fputc('"', to);
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            fprintf(to, "\\%c", *c);
+        else if (*c == '\n')
+            fputs("\\n", to);
+        else if (*c == '\t')
+            fputs("\\t", to);
+        else if (*c < 0x20)
+            fprintf(to, "\\u%04x", *c);
+        else
+            fputc(*c, to);
+    }
+    fputc('"', to);
+}
+
+static void line(dukd_json *j) {
+    if (j->indent) fprintf(j->to, "\n%*s", j->indent * j->depth, "");
+}
+
+/* What comes before every value: the comma, the new line, the key. */
+static void element(dukd_json *j, const char *key) {
+    if (j->depth) {
+        char *filled = &j->filled[j->depth - 1];
+        if (*filled) fputs(j->indent ? "," : ", ", j->to);
+        *filled = 1;
+        line(j);
+    }
+    if (!key) return;
+    quoted(j->to, key);
+    fputs(": ", j->to);
+}
+
+static void open_level(dukd_json *j, const char *key, char opening, char closing) {
+    if (j->depth == DUKD_JSON_DEPTH) {
+        j->broken = 1;
+        return;
+    }
+    element(j, key);
+    fputc(opening, j->to);
+    j->closing[j->depth] = closing;
+    j->filled[j->depth++] = 0;
+}
+
+void dukd_json_object(dukd_json *j, const char *key) {
+    open_level(j, key, '{', '}');
+}
+void dukd_json_array(dukd_json *j, const char *key) {
+    open_level(j, key, '[', ']');
+}
+
+void dukd_json_close(dukd_json *j) {
+    if (!j->depth) {
+        j->broken = 1;
+        return;
+    }
+    j->depth--;
+    if (j->filled[j->depth]) line(j);
+    fputc(j->closing[j->depth], j->to);
+}
+
+void dukd_json_text(dukd_json *j, const char *key, const char *text) {
+    element(j, key);
+    if (text)
+        quoted(j->to, text);
+    else
+        fputs("null", j->to);
+}
+
+void dukd_json_integer(dukd_json *j, const char *key, int64_t value) {
+    element(j, key);
+    fprintf(j->to, "%lld", (long long)value);
+}
+
+void dukd_json_number(dukd_json *j, const char *key, double value) {
+    char text[32];
+    element(j, key);
+    if (!isfinite(value)) {
+        fputs("null", j->to);
+        return;
+    }
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    fputs(text, j->to);
+}
+
+void dukd_json_boolean(dukd_json *j, const char *key, int32_t value) {
+    element(j, key);
+    fputs(value ? "true" : "false", j->to);
+}
+
+int dukd_json_end(dukd_json *j, const char *where, dukd_failure *f) {
+    if (j->broken || j->depth)
+        return dukd_fail(f, DUKD_FAILED, "%s: the JSON is not complete (a bug)", where);
+    fputc('\n', j->to);
+    if (fflush(j->to) || ferror(j->to))
+        return dukd_fail(f, DUKD_FAILED, "%s: cannot be written: %s", where, strerror(errno));
+    return DUKD_DONE;
+}
