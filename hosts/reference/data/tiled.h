@@ -11,7 +11,8 @@
 #include "common/failure.h"
 #include "data/image.h"
 
-#define DUKD_TILE_SIDE 64 /* pixels; README.md has the measurement */
+#define DUKD_TILE_SIDE     64   /* pixels; README.md has the measurement */
+#define DUKD_TILE_MAX_SIDE 4096 /* written or read */
 
 /* Written beside `path`, fsynced and renamed. side: a multiple of 16. description: stored as the TIFF's
  * ImageDescription, or NULL. */
