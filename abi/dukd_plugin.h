@@ -20,7 +20,7 @@
  *         if (pass->flags & DUKD_PASS_BACKWARD)          backpropagate; parameter gradients add up
  *         if (pass->flags & DUKD_PASS_OPTIMIZE_AFTER)    one optimizer step; gradients are NOT cleared by it
  *         if (pass->flags & DUKD_PASS_EMA_AFTER)         one update of the weights' moving average
- *     end_step(session, &error)                          r was DUKD_DONE; the learning rate moves once
+ *     end_step(session, &error)                          r was DUKD_STEP_DONE; the rate moves once
  *     read_losses(session, &losses, &error)              when a log line is due
  *
  * A host may take several passes before it submits them, in any order, to batch what the teacher has to do.
@@ -63,7 +63,7 @@ extern "C" {
 /* ---------------------------------------------------------------- outcomes */
 
 #define DUKD_OK            0
-#define DUKD_DONE          1 /* next_pass: this step has no more passes; call end_step */
+#define DUKD_STEP_DONE     1 /* next_pass: this step has no more passes; call end_step */
 #define DUKD_WAIT          2 /* next_pass: submit the passes you hold, do what they say, then ask again */
 #define DUKD_WEIGHTS_MOVED 3 /* cancel_step: done, but an optimizer step had been asked for already */
 
@@ -387,11 +387,11 @@ typedef struct dukd_plugin {
 
     /* [session] The data hook: makes the inputs. On CUDA it only enqueues. */
     int32_t (*begin_step)(dukd_session *session, const dukd_step *step, dukd_error *error);
-    /* [session] DUKD_OK and a pass; DUKD_DONE; DUKD_WAIT; or an error. */
+    /* [session] DUKD_OK and a pass; DUKD_STEP_DONE; DUKD_WAIT; or an error. */
     int32_t (*next_pass)(dukd_session *session, const dukd_pass **out, dukd_error *error);
     /* [session] The loss callback: reads values, writes gradients. Each pass once. */
     int32_t (*submit_pass)(dukd_session *session, const dukd_submit *submit, dukd_error *error);
-    /* [session] After DUKD_DONE with every pass submitted. Never waits for a device. */
+    /* [session] After DUKD_STEP_DONE with every pass submitted. Never waits for a device. */
     int32_t (*end_step)(dukd_session *session, dukd_error *error);
     /* [session] Gives the step up: the session is as before begin_step (with micro-batches: before that of
      * this micro-batch). DUKD_OK, or DUKD_WEIGHTS_MOVED where a pass with OPTIMIZE_AFTER had been submitted.

@@ -24,8 +24,8 @@ const char *dukd_outcome_name(int32_t code) {
     switch (code) {
     case DUKD_OK:
         return "DUKD_OK";
-    case DUKD_DONE:
-        return "DUKD_DONE";
+    case DUKD_STEP_DONE:
+        return "DUKD_STEP_DONE";
     case DUKD_WAIT:
         return "DUKD_WAIT";
     case DUKD_WEIGHTS_MOVED:
@@ -77,14 +77,14 @@ static int beside_program(char out[PATH_MAX]) {
 static int choose_path(dukd_library *l, const char *path, dukd_failure *f) {
     const char *from_environment = getenv("DUKD_PLUGIN");
     if (!path && from_environment && *from_environment) path = from_environment;
-    if (!path && beside_program(l->path)) return 0;
+    if (!path && beside_program(l->path)) return DUKD_DONE;
     if (!path) path = "libdukd.so";
     /* dlopen searches the system's folders for a bare name: a name that is a file here means that file. */
     const char *prefix = !strchr(path, '/') && access(path, R_OK) == 0 ? "./" : "";
     int length = snprintf(l->path, sizeof l->path, "%s%s", prefix, path);
     if (length < 0 || length >= PATH_MAX)
         return dukd_fail(f, DUKD_MISUSED, "the plugin's path is longer than %d bytes", PATH_MAX);
-    return 0;
+    return DUKD_DONE;
 }
 
 /* The functions of a table must all be there: a NULL in the middle is a crash much later. */
@@ -120,7 +120,7 @@ static int check_info(const dukd_library *l, dukd_failure *f) {
             !info->losses[i]->name)
             return dukd_fail(f, DUKD_FAILED, "%s: row %u of the plugin's loss table is incomplete", l->path,
                              i);
-    return 0;
+    return DUKD_DONE;
 }
 
 static int check_table(dukd_library *l, dukd_failure *f) {
@@ -166,7 +166,7 @@ int dukd_library_open(dukd_library **out, const char *path, dukd_failure *f) {
     status = check_table(l, f);
     if (status) goto fail;
     *out = l;
-    return 0;
+    return DUKD_DONE;
 fail:
     dukd_library_close(l);
     return status;
