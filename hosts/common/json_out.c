@@ -5,13 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/utf8.h"
+
 dukd_json dukd_json_begin(FILE *to) {
     return (dukd_json){.to = to, .indent = 2};
 }
 
 static void quoted(FILE *to, const char *text) {
     fputc('"', to);
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+    size_t left = strlen(text);
+    for (const unsigned char *c = (const unsigned char *)text; left > 0; c++, left--) {
         if (*c == '"' || *c == '\\')
             fprintf(to, "\\%c", *c);
         else if (*c == '\n')
@@ -20,8 +23,19 @@ static void quoted(FILE *to, const char *text) {
             fputs("\\t", to);
         else if (*c < 0x20)
             fprintf(to, "\\u%04x", *c);
-        else
+        else if (*c < 0x80)
             fputc(*c, to);
+        else {
+            /* A file name may be any bytes, JSON may not: what is not UTF-8 becomes U+FFFD. */
+            const int length = dukd_utf8_length(c, left);
+            if (length == 0)
+                fputs("\xEF\xBF\xBD", to);
+            else {
+                fwrite(c, 1, (size_t)length, to);
+                c += length - 1;
+                left -= (size_t)length - 1;
+            }
+        }
     }
     fputc('"', to);
 }

@@ -6,8 +6,9 @@
  *     dukd_json_close(&j);
  *     status = dukd_json_end(&j, "standard output", f);
  *
- * `key` is NULL inside an array and for the outermost value. Texts are escaped; a NULL text is null; a number that is not
- * finite is null too, as JSON has none. One document a line unless `indent` is set. [one thread] */
+ * `key` is NULL inside an array and for the outermost value. Texts are escaped, and what is not UTF-8 in them becomes
+ * U+FFFD; a NULL text is null; a number that is not finite is null too, as JSON has none. One document a line unless
+ * `indent` is set. [one thread] */
 #ifndef DUKD_JSON_OUT_H
 #define DUKD_JSON_OUT_H
 
