@@ -11,7 +11,7 @@ static uint32_t number(const unsigned char *p, int bytes, int big_endian) {
 }
 
 int32_t dukd_exif_orientation(const unsigned char *exif, size_t bytes) {
-    enum { HEADER = 8, ENTRY = 12, ORIENTATION = 0x0112, SHORT = 3 };
+    enum { HEADER = 8, ENTRY = 12, ORIENTATION = 0x0112, SHORT = 3, LONG = 4 };
     if (bytes < HEADER) return 1;
     int big_endian;
     if (!memcmp(exif, "II*\0", 4)) {
@@ -28,8 +28,9 @@ int32_t dukd_exif_orientation(const unsigned char *exif, size_t bytes) {
     const unsigned char *entry = exif + directory + 2;
     for (size_t i = 0; i < entries && i < room; i++, entry += ENTRY) {
         if (number(entry, 2, big_endian) != ORIENTATION) continue;
-        if (number(entry + 2, 2, big_endian) != SHORT || number(entry + 4, 4, big_endian) != 1) return 1;
-        const uint32_t value = number(entry + 8, 2, big_endian);
+        const uint32_t type = number(entry + 2, 2, big_endian);
+        if ((type != SHORT && type != LONG) || number(entry + 4, 4, big_endian) != 1) return 1;
+        const uint32_t value = number(entry + 8, type == SHORT ? 2 : 4, big_endian);
         return value >= 1 && value <= 8 ? (int32_t)value : 1;
     }
     return 1;

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/image_codec.h"
 
@@ -42,6 +43,30 @@ static void ask_for_rgb(png_reading *r) {
     if (bits == 16 && *(const unsigned char *)&probe == 1) png_set_swap(r->png);
 }
 
+/* Walks the chunks without reading the pixels: orientation, which may stand behind them, and whether the file has its end. A
+ * truncated file is so found when a data set is opened, not hours later. */
+static int walk_chunks(png_reading *r, dukd_failure *f) {
+    enum { SIGNATURE = 8, FRAME = 12 }; /* a chunk is length, type, data, CRC */
+    const int fd = fileno(r->source->stream);
+    for (int64_t at = SIGNATURE;;) {
+        unsigned char head[8];
+        if (pread(fd, head, sizeof head, at) != (ssize_t)sizeof head) break;
+        const int64_t length = (int64_t)png_get_uint_32(head);
+        if (length > r->source->size - at - FRAME) break;
+        if (!memcmp(head + 4, "IEND", 4)) return DUKD_DONE;
+        if (!memcmp(head + 4, "eXIf", 4)) {
+            unsigned char exif[4096]; /* the first directory is at the beginning */
+            const size_t bytes = length < (int64_t)sizeof exif ? (size_t)length : sizeof exif;
+            if (pread(fd, exif, bytes, at + 8) != (ssize_t)bytes) break;
+            r->orientation = dukd_exif_orientation(exif, bytes);
+        }
+        at += FRAME + length;
+    }
+    return dukd_fail(f, DUKD_FAILED,
+                     "%s: damaged or truncated PNG file (it does not end with IEND): replace it",
+                     r->source->name);
+}
+
 /* The part that libpng may leave by longjmp. Returns 0, or a status with *f set, or -1 with r->problem set.
  */
 static int decode(png_reading *r, int header_only, dukd_failure *f) {
@@ -56,12 +81,8 @@ static int decode(png_reading *r, int header_only, dukd_failure *f) {
     int status = dukd_image_check_size(r->source->name, width, height, f);
     if (status) return status;
     const int32_t depth = png_get_bit_depth(r->png, r->info) == 16 ? 16 : 8;
-#ifdef PNG_eXIf_SUPPORTED
-    png_bytep exif = NULL;
-    png_uint_32 exif_bytes = 0;
-    if (png_get_eXIf_1(r->png, r->info, &exif_bytes, &exif))
-        r->orientation = dukd_exif_orientation(exif, exif_bytes);
-#endif
+    status = walk_chunks(r, f);
+    if (status) return status;
     if (header_only) {
         r->image = (dukd_image){.width = (int32_t)width, .height = (int32_t)height, .depth = depth};
         return 0;

@@ -1,7 +1,7 @@
 /* Decoding TIFF with libtiff.
  *
- * Grey and RGB of 8 and 16 bits are unpacked here, from strips or tiles, contiguous or one plane a colour, in
- * any compression libtiff knows. Everything else that has a colour (palettes, 1 to 4 bits, YCbCr, CMYK, Lab)
+ * Grey and RGB of 8 and 16 bits and palettes of 8 are unpacked here, from strips or tiles, contiguous or one plane
+ * a colour, in any compression libtiff knows. Everything else that has a colour (1 to 4 bits, YCbCr, CMYK, Lab)
  * goes through libtiff's own conversion to 8-bit RGB. */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,38 @@ typedef struct {
     int tiled;
     int64_t block_width, block_height; /* pixels of a tile, or of a strip */
     int direct;                        /* unpacked here */
+    uint8_t colours[256][3];           /* of an 8-bit sample that is not RGB: grey or palette */
 } tiff_reading;
+
+/* Which colour an 8-bit sample stands for. Returns 0 where a palette has none. */
+static int fill_colours(tiff_reading *r) {
+    uint16_t *map[3] = {NULL, NULL, NULL};
+    const int palette = r->photometric == PHOTOMETRIC_PALETTE;
+    if (palette && !TIFFGetField(r->file.tiff, TIFFTAG_COLORMAP, &map[0], &map[1], &map[2])) return 0;
+    int shift = 0; /* 8 where the palette has 16 bits, as it should; old files have 8 */
+    for (int i = 0; palette && i < 256; i++) {
+        if (map[0][i] > 255 || map[1][i] > 255 || map[2][i] > 255) shift = 8;
+    }
+    const int flip = r->photometric == PHOTOMETRIC_MINISWHITE ? 255 : 0;
+    for (int i = 0; i < 256; i++) {
+        for (int c = 0; c < 3; c++) r->colours[i][c] = (uint8_t)(palette ? map[c][i] >> shift : i ^ flip);
+    }
+    return 1;
+}
+
+/* A truncated file is found when its header is read: all its strips or tiles must lie inside it. */
+static int check_extent(tiff_reading *r, int64_t size, dukd_failure *f) {
+    TIFF *tiff = r->file.tiff;
+    const uint32_t count = r->tiled ? TIFFNumberOfTiles(tiff) : TIFFNumberOfStrips(tiff);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t offset = TIFFGetStrileOffset(tiff, i), bytes = TIFFGetStrileByteCount(tiff, i);
+        if (offset > (uint64_t)size || bytes > (uint64_t)size - offset) {
+            return dukd_tiff_fail(&r->file,
+                                  "damaged or truncated TIFF file (pixels beyond its end): replace it", f);
+        }
+    }
+    return DUKD_DONE;
+}
 
 static int read_tags(tiff_reading *r, dukd_failure *f) {
     TIFF *tiff = r->file.tiff;
@@ -54,19 +85,25 @@ static int read_tags(tiff_reading *r, dukd_failure *f) {
     r->block_width = block_width;
     r->block_height = block_height;
 
+    if (r->format == SAMPLEFORMAT_VOID) r->format = SAMPLEFORMAT_UINT; /* "untyped" */
     const int grey = r->photometric == PHOTOMETRIC_MINISBLACK || r->photometric == PHOTOMETRIC_MINISWHITE;
     const int colour = r->photometric == PHOTOMETRIC_RGB && r->samples >= 3;
-    r->direct = (grey || colour) && (r->bits == 8 || r->bits == 16) && r->format == SAMPLEFORMAT_UINT;
+    r->direct = r->format == SAMPLEFORMAT_UINT && (((grey || colour) && (r->bits == 8 || r->bits == 16)) ||
+                                                   (r->photometric == PHOTOMETRIC_PALETTE && r->bits == 8));
     r->depth = r->direct ? r->bits : 8;
-    if (!r->direct) {
-        char why[1024] = "";
-        if (r->format != SAMPLEFORMAT_UINT || r->bits > 8 || !TIFFRGBAImageOK(tiff, why)) {
-            return dukd_fail(
-                f, DUKD_FAILED,
-                "%s: a TIFF of %d samples of %d bits that is not read here%s%s: convert it to RGB of 8 or 16 "
-                "bits",
-                r->file.name, r->samples, r->bits, *why ? ": " : "", why);
-        }
+    char why[1024] = ""; /* libtiff's measure */
+    if (r->direct ? !fill_colours(r)
+                  : r->format != SAMPLEFORMAT_UINT || r->bits > 8 || !TIFFRGBAImageOK(tiff, why)) {
+        return dukd_fail(
+            f, DUKD_FAILED,
+            "%s: a TIFF of %d %s samples of %d bits that is not read here%s%s: convert it to RGB of 8 or "
+            "16 bits",
+            r->file.name, r->samples,
+            r->format == SAMPLEFORMAT_UINT     ? "unsigned"
+            : r->format == SAMPLEFORMAT_INT    ? "signed"
+            : r->format == SAMPLEFORMAT_IEEEFP ? "floating-point"
+                                               : "complex",
+            r->bits, *why ? ": " : "", why);
     }
     return DUKD_DONE;
 }
@@ -78,20 +115,18 @@ typedef struct {
     int32_t step;                /* samples from pixel to pixel in the block */
 } tiff_block;
 
-/* Samples `from` of each pixel become channels to .. to + count - 1 of the image; a single grey sample fills
- * three. */
+/* `count` samples of each pixel become channels to .. to + count - 1 of the image, or one sample all three. */
 static void unpack8(const tiff_reading *r, const tiff_block *b, const uint8_t *block, int to, int count,
                     uint8_t *out) {
-    const uint8_t flip = r->photometric == PHOTOMETRIC_MINISWHITE ? 0xff : 0;
-    const int grey = r->photometric != PHOTOMETRIC_RGB;
+    const int colour = r->photometric == PHOTOMETRIC_RGB;
     for (int32_t y = 0; y < b->height; y++) {
         const uint8_t *in = block + y * b->row_bytes;
         uint8_t *row = out + ((int64_t)(b->y + y) * r->width + b->x) * 3;
         for (int32_t x = 0; x < b->width; x++, in += b->step, row += 3) {
-            if (grey) {
-                row[0] = row[1] = row[2] = (uint8_t)(in[0] ^ flip);
-            } else {
+            if (colour) {
                 for (int c = 0; c < count; c++) row[to + c] = in[c];
+            } else {
+                memcpy(row, r->colours[in[0]], 3);
             }
         }
     }
@@ -99,19 +134,19 @@ static void unpack8(const tiff_reading *r, const tiff_block *b, const uint8_t *b
 
 static void unpack16(const tiff_reading *r, const tiff_block *b, const uint8_t *block, int to, int count,
                      uint16_t *out) {
+    const int colour = r->photometric == PHOTOMETRIC_RGB;
     const uint16_t flip = r->photometric == PHOTOMETRIC_MINISWHITE ? 0xffff : 0;
-    const int grey = r->photometric != PHOTOMETRIC_RGB;
     for (int32_t y = 0; y < b->height; y++) {
         const uint8_t *in = block + y * b->row_bytes;
         uint16_t *row = out + ((int64_t)(b->y + y) * r->width + b->x) * 3;
         for (int32_t x = 0; x < b->width; x++, in += 2 * b->step, row += 3) {
             uint16_t pixel[3];
-            if (grey) {
-                memcpy(pixel, in, 2);
-                row[0] = row[1] = row[2] = (uint16_t)(pixel[0] ^ flip);
-            } else {
+            if (colour) {
                 memcpy(pixel, in, 2 * (size_t)count);
                 for (int c = 0; c < count; c++) row[to + c] = pixel[c];
+            } else {
+                memcpy(pixel, in, 2);
+                row[0] = row[1] = row[2] = (uint16_t)(pixel[0] ^ flip);
             }
         }
     }
@@ -218,6 +253,7 @@ int dukd_tiff_decode(const dukd_image_source *source, int header_only, dukd_imag
     dukd_image image = {0};
     int status = dukd_tiff_open(&r.file, source->name, fileno(source->stream), "rm", f);
     if (!status) status = read_tags(&r, f);
+    if (!status) status = check_extent(&r, source->size, f);
     if (!status && header_only) image = (dukd_image){.width = r.width, .height = r.height, .depth = r.depth};
     if (!status && !header_only) {
         status = dukd_image_create(&image, r.width, r.height, r.depth, f);
