@@ -1,12 +1,13 @@
-/* An engine compiles a graph for a shape and runs it. Everything above this header is free of backends; everything
- * below is one backend: engine/onednn today.
+/* An engine compiles a graph for a shape and runs it. Everything above this header is free of backends;
+ * everything below is one backend: engine/onednn today.
  *
  *     engine    a device and its threads
  *     network   a graph on an engine, with its packed weights, in one data type
- *     exec      a network compiled for a purpose and a shape; owns nothing but a plan, memory is the engine's arena
+ *     exec      a network compiled for a purpose and a shape; owns nothing but a plan, memory is the engine's
+ * arena
  *
- * Tensors that cross this header are f32, N x C x H x W, dense, row-major, owned by the caller. Inside, an engine
- * uses whatever layout and type it likes. Weights are the flat f32 array of graph.h (master weights).
+ * Tensors that cross this header are f32, N x C x H x W, dense, row-major, owned by the caller. Inside, an
+ * engine uses whatever layout and type it likes. Weights are the flat f32 array of graph.h (master weights).
  *
  * Determinism: for one thread count, instruction set and oneDNN version the same call gives the same bits.
  * [one thread at a time per engine] */
@@ -27,8 +28,8 @@ typedef enum {
 } dukd_purpose;
 
 typedef struct {
-    const char *name;        /* "onednn" */
-    char library[64];        /* "oneDNN 2.6.3" */
+    const char *name;         /* "onednn" */
+    char library[64];         /* "oneDNN 2.6.3" */
     char instruction_set[64]; /* what the library uses here: "avx512_core_bf16" */
     int32_t threads;
     int32_t bf16; /* 1: bf16 runs in hardware here, 0: it is emulated (slow) */
@@ -51,23 +52,26 @@ int dukd_network_set_weights(dukd_network *n, const float *weights, dukd_failure
 
 typedef struct {
     dukd_purpose purpose;
-    int32_t batch;         /* images a call; DUKD_INFER may run them in parts */
-    int32_t height, width; /* of the input */
-    int32_t output_count;  /* 0: the graph's output alone */
+    int32_t batch;             /* images a call; DUKD_INFER may run them in parts */
+    int32_t height, width;     /* of the input */
+    int32_t output_count;      /* 0: the graph's output alone */
     const dukd_value *outputs; /* otherwise these values, in this order (layer taps); copied */
 } dukd_exec_spec;
 
 /* Compiles, or returns the exec compiled before for an equal spec. It lives as long as the network. */
 int dukd_network_compile(dukd_network *n, const dukd_exec_spec *spec, dukd_exec **out, dukd_failure *f);
 
-/* x: batch x C x H x W. y[i]: the i-th output, batch x C_i x H_i x W_i. `images` <= batch: how many of the batch are
- * there (a DUKD_TRAIN exec wants all of them).
- * What a DUKD_TRAIN exec keeps for backward is lost with the next forward of any exec of the same engine that is
- * DUKD_TRAIN; DUKD_INFER runs in between do not disturb it. */
-int dukd_exec_forward(dukd_exec *x, int32_t images, const float *input, float *const *outputs, dukd_failure *f);
+/* x: batch x C x H x W. y[i]: the i-th output, batch x C_i x H_i x W_i. `images` <= batch: how many of the
+ * batch are there (a DUKD_TRAIN exec wants all of them). What a DUKD_TRAIN exec keeps for backward is lost
+ * with the next forward of any exec of the same engine that is DUKD_TRAIN; DUKD_INFER runs in between do not
+ * disturb it. */
+int dukd_exec_forward(dukd_exec *x, int32_t images, const float *input, float *const *outputs,
+                      dukd_failure *f);
 
-/* After the forward of the same DUKD_TRAIN exec. d_outputs[i]: d(loss)/d(output i), or NULL for zero. Adds (+=) the
- * parameters' gradients to d_weights (flat, f32) and, where d_input is not NULL, writes d(loss)/d(input). */
-int dukd_exec_backward(dukd_exec *x, const float *const *d_outputs, float *d_weights, float *d_input, dukd_failure *f);
+/* After the forward of the same DUKD_TRAIN exec. d_outputs[i]: d(loss)/d(output i), or NULL for zero. Adds
+ * (+=) the parameters' gradients to d_weights (flat, f32) and, where d_input is not NULL, writes
+ * d(loss)/d(input). */
+int dukd_exec_backward(dukd_exec *x, const float *const *d_outputs, float *d_weights, float *d_input,
+                       dukd_failure *f);
 
 #endif

@@ -1,0 +1,234 @@
+/* The engine's face: checks what callers pass, keeps what was compiled, and hands the work to a backend. */
+#include "engine/engine.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine_backend.h"
+
+enum { MAX_THREADS = 1024, MAX_OUTPUTS = 64, MAX_BATCH = 65536, MAX_SIDE = 65536 };
+
+static const dukd_backend *const backends[] = {&dukd_backend_onednn};
+
+struct dukd_engine {
+    const dukd_backend *backend;
+    void *state;
+    dukd_engine_info info;
+    const dukd_exec *kept; /* whose forward backward can follow */
+};
+
+struct dukd_network {
+    dukd_engine *engine;
+    const dukd_graph *graph;
+    void *state;
+    int has_weights;
+    dukd_exec *execs; /* linked by `next` */
+};
+
+struct dukd_exec {
+    dukd_network *network;
+    void *state;
+    dukd_exec_spec spec; /* outputs are owned, output_count is at least 1 */
+    dukd_exec *next;
+};
+
+/* OpenMP's thread count belongs to the calling thread: it is set for the length of a call and put back. */
+static int enter(const dukd_engine *e) {
+    int before = omp_get_max_threads();
+    omp_set_num_threads(e->info.threads);
+    return before;
+}
+
+static void leave(int before) {
+    omp_set_num_threads(before);
+}
+
+int dukd_engine_create(dukd_engine **out, const char *name, int32_t threads, dukd_failure *f) {
+    *out = NULL;
+    const dukd_backend *backend = NULL;
+    for (size_t i = 0; i < sizeof backends / sizeof *backends && !backend; i++)
+        if (strcmp(name, "auto") == 0 || strcmp(name, backends[i]->name) == 0) backend = backends[i];
+    if (!backend)
+        return dukd_fail(f, DUKD_MISUSED, "engine '%s' is not built into this program; it has: %s", name,
+                         backends[0]->name);
+    if (threads < 0 || threads > MAX_THREADS)
+        return dukd_fail(f, DUKD_MISUSED, "an engine with %d threads: 0 (all) to %d are possible",
+                         (int)threads, MAX_THREADS);
+    dukd_engine *e = calloc(1, sizeof *e);
+    if (!e) return dukd_fail_memory(f, "an engine", sizeof *e);
+    e->backend = backend;
+    e->info.name = backend->name;
+    e->info.threads = threads ? threads : omp_get_max_threads();
+    int before = enter(e);
+    int status = backend->engine_create(&e->state, &e->info, f);
+    leave(before);
+    if (status != DUKD_DONE) {
+        free(e);
+        return status;
+    }
+    *out = e;
+    return DUKD_DONE;
+}
+
+void dukd_engine_destroy(dukd_engine *e) {
+    if (!e) return;
+    e->backend->engine_destroy(e->state);
+    free(e);
+}
+
+const dukd_engine_info *dukd_engine_get_info(const dukd_engine *e) {
+    return &e->info;
+}
+
+void dukd_engine_memory(const dukd_engine *e, int64_t *now, int64_t *peak) {
+    e->backend->engine_memory(e->state, now, peak);
+}
+
+int dukd_network_create(dukd_network **out, dukd_engine *e, const dukd_graph *g, dukd_precision precision,
+                        dukd_failure *f) {
+    *out = NULL;
+    if (precision != DUKD_F32 && precision != DUKD_BF16)
+        return dukd_fail(f, DUKD_MISUSED, "a network's precision is f32 or bf16, not %d", (int)precision);
+    dukd_network *n = calloc(1, sizeof *n);
+    if (!n) return dukd_fail_memory(f, "a network", sizeof *n);
+    n->engine = e;
+    n->graph = g;
+    int status = e->backend->network_create(&n->state, e->state, g, precision, f);
+    if (status != DUKD_DONE) {
+        free(n);
+        return status;
+    }
+    *out = n;
+    return DUKD_DONE;
+}
+
+static void exec_free(dukd_exec *x) {
+    if (!x) return;
+    if (x->network->engine->kept == x) x->network->engine->kept = NULL;
+    if (x->state) x->network->engine->backend->exec_destroy(x->state);
+    free((void *)(uintptr_t)x->spec.outputs); /* owned, const for those who read */
+    free(x);
+}
+
+void dukd_network_destroy(dukd_network *n) {
+    if (!n) return;
+    while (n->execs) {
+        dukd_exec *next = n->execs->next;
+        exec_free(n->execs);
+        n->execs = next;
+    }
+    n->engine->backend->network_destroy(n->state);
+    free(n);
+}
+
+int dukd_network_set_weights(dukd_network *n, const float *weights, dukd_failure *f) {
+    int before = enter(n->engine);
+    int status = n->engine->backend->network_set_weights(n->state, weights, f);
+    leave(before);
+    n->has_weights = status == DUKD_DONE;
+    return status;
+}
+
+static int check_spec(const dukd_network *n, const dukd_exec_spec *s, dukd_failure *f) {
+    if (s->purpose != DUKD_INFER && s->purpose != DUKD_TRAIN)
+        return dukd_fail(f, DUKD_MISUSED, "compiling a network: purpose %d is neither inference nor training",
+                         (int)s->purpose);
+    if (s->batch < 1 || s->batch > MAX_BATCH)
+        return dukd_fail(f, DUKD_MISUSED, "compiling a network: a batch of %d images; 1 to %d are possible",
+                         (int)s->batch, MAX_BATCH);
+    if (s->height < 1 || s->width < 1 || s->height > MAX_SIDE || s->width > MAX_SIDE)
+        return dukd_fail(
+            f, DUKD_MISUSED,
+            "compiling a network for images of %d x %d pixels (width x height): 1 to %d a side are possible",
+            (int)s->width, (int)s->height, MAX_SIDE);
+    if (s->output_count < 0 || s->output_count > MAX_OUTPUTS || (s->output_count > 0 && !s->outputs))
+        return dukd_fail(f, DUKD_MISUSED, "compiling a network with %d outputs; up to %d are possible",
+                         (int)s->output_count, MAX_OUTPUTS);
+    for (int32_t i = 0; i < s->output_count; i++)
+        if (s->outputs[i] < 0 || s->outputs[i] >= dukd_graph_op_count(n->graph))
+            return dukd_fail(f, DUKD_MISUSED,
+                             "compiling a network: output %d is value %d, which its graph does not have",
+                             (int)i, (int)s->outputs[i]);
+    return DUKD_DONE;
+}
+
+static int same_spec(const dukd_exec_spec *a, const dukd_exec_spec *b) {
+    return a->purpose == b->purpose && a->batch == b->batch && a->height == b->height &&
+           a->width == b->width && a->output_count == b->output_count &&
+           memcmp(a->outputs, b->outputs, (size_t)a->output_count * sizeof *a->outputs) == 0;
+}
+
+int dukd_network_compile(dukd_network *n, const dukd_exec_spec *spec, dukd_exec **out, dukd_failure *f) {
+    *out = NULL;
+    int status = check_spec(n, spec, f);
+    if (status != DUKD_DONE) return status;
+    dukd_exec_spec s = *spec;
+    dukd_value whole = dukd_graph_output(n->graph);
+    if (s.output_count == 0) {
+        s.output_count = 1;
+        s.outputs = &whole;
+    }
+    for (dukd_exec *x = n->execs; x; x = x->next)
+        if (same_spec(&x->spec, &s)) {
+            *out = x;
+            return DUKD_DONE;
+        }
+
+    size_t bytes = (size_t)s.output_count * sizeof *s.outputs;
+    dukd_exec *x = calloc(1, sizeof *x);
+    dukd_value *outputs = malloc(bytes);
+    if (!x || !outputs) {
+        free(x);
+        free(outputs);
+        return dukd_fail_memory(f, "compiling a network", sizeof *x + bytes);
+    }
+    memcpy(outputs, s.outputs, bytes);
+    x->network = n;
+    x->spec = s;
+    x->spec.outputs = outputs;
+    int before = enter(n->engine);
+    status = n->engine->backend->exec_create(&x->state, n->state, &x->spec, f);
+    leave(before);
+    if (status != DUKD_DONE) {
+        exec_free(x);
+        return status;
+    }
+    x->next = n->execs;
+    n->execs = x;
+    *out = x;
+    return DUKD_DONE;
+}
+
+int dukd_exec_forward(dukd_exec *x, int32_t images, const float *input, float *const *outputs,
+                      dukd_failure *f) {
+    dukd_network *n = x->network;
+    dukd_engine *e = n->engine;
+    if (!n->has_weights) return dukd_fail(f, DUKD_MISUSED, "a network is run before it has weights");
+    if (images < 1 || images > x->spec.batch || (x->spec.purpose == DUKD_TRAIN && images != x->spec.batch))
+        return dukd_fail(f, DUKD_MISUSED, "a network compiled for %s%d images is run on %d",
+                         x->spec.purpose == DUKD_TRAIN ? "training on " : "up to ", (int)x->spec.batch,
+                         (int)images);
+    if (x->spec.purpose == DUKD_TRAIN) e->kept = NULL;
+    int before = enter(e);
+    int status = e->backend->exec_forward(x->state, images, input, outputs, f);
+    leave(before);
+    if (status == DUKD_DONE && x->spec.purpose == DUKD_TRAIN) e->kept = x;
+    return status;
+}
+
+int dukd_exec_backward(dukd_exec *x, const float *const *d_outputs, float *d_weights, float *d_input,
+                       dukd_failure *f) {
+    dukd_engine *e = x->network->engine;
+    if (x->spec.purpose != DUKD_TRAIN)
+        return dukd_fail(f, DUKD_MISUSED, "backward through a network that was compiled for inference");
+    if (e->kept != x)
+        return dukd_fail(
+            f, DUKD_MISUSED,
+            "backward without its forward: the last training forward of this engine was another's");
+    int before = enter(e);
+    int status = e->backend->exec_backward(x->state, d_outputs, d_weights, d_input, f);
+    leave(before);
+    return status;
+}

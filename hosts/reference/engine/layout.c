@@ -1,0 +1,133 @@
+/* See layout.h: divides the work over threads and picks the kernels of the instruction set. */
+#include "engine/layout.h"
+
+#include <omp.h>
+
+#include "engine/layout_kernels.h"
+
+/* Below this a thread costs more than it helps, in bytes or rows' bytes. */
+enum { SMALL = 1 << 15 };
+
+static const dukd_layout_kernels *kernels_of(const dukd_worker *w, const dukd_tensor *t) {
+#ifdef DUKD_X86
+    if (w->isa == DUKD_ISA_AVX512) return &dukd_layout_avx512[t->type];
+    if (w->isa == DUKD_ISA_AVX2) return &dukd_layout_avx2[t->type];
+#endif
+    (void)w;
+    return &dukd_layout_base[t->type];
+}
+
+static int64_t elements(const dukd_tensor *t) {
+    return (int64_t)t->images * t->channels * t->height * t->width;
+}
+
+static int64_t rows(const dukd_tensor *t) {
+    return (int64_t)t->images * t->height;
+}
+
+static int threads_for(const dukd_worker *w, const dukd_tensor *t) {
+    return elements(t) * dukd_type_bytes(t->type) < SMALL ? 1 : w->threads;
+}
+
+typedef struct {
+    int64_t begin, end;
+} span;
+
+/* This thread's part of `count` things, in units of `unit`. */
+static span share(int64_t count, int64_t unit) {
+    int64_t units = (count + unit - 1) / unit, n = omp_get_num_threads(), i = omp_get_thread_num();
+    span s = {units * i / n * unit, units * (i + 1) / n * unit};
+    if (s.end > count) s.end = count;
+    return s;
+}
+
+enum { UNIT = 64 }; /* elements: whole cache lines */
+
+static void *plus(const dukd_tensor *t, int64_t i) {
+    return (char *)t->data + i * dukd_type_bytes(t->type);
+}
+
+void dukd_run_relu(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x) {
+    const dukd_layout_kernels *k = kernels_of(w, out);
+#pragma omp parallel num_threads(threads_for(w, out))
+    {
+        span s = share(elements(out), UNIT);
+        k->relu(plus(out, s.begin), plus(x, s.begin), s.end - s.begin);
+    }
+}
+
+void dukd_run_relu_mask(const dukd_worker *w, const dukd_tensor *d, const dukd_tensor *y) {
+    const dukd_layout_kernels *k = kernels_of(w, d);
+#pragma omp parallel num_threads(threads_for(w, d))
+    {
+        span s = share(elements(d), UNIT);
+        k->relu_mask(plus(d, s.begin), plus(y, s.begin), s.end - s.begin);
+    }
+}
+
+void dukd_run_scale(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x, float factor) {
+    const dukd_layout_kernels *k = kernels_of(w, out);
+#pragma omp parallel num_threads(threads_for(w, out))
+    {
+        span s = share(elements(out), UNIT);
+        k->scale(plus(out, s.begin), plus(x, s.begin), factor, s.end - s.begin);
+    }
+}
+
+void dukd_run_add(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *a, const dukd_tensor *b) {
+    const dukd_layout_kernels *k = kernels_of(w, out);
+#pragma omp parallel num_threads(threads_for(w, out))
+    {
+        span s = share(elements(out), UNIT);
+        k->add(plus(out, s.begin), plus(a, s.begin), plus(b, s.begin), s.end - s.begin);
+    }
+}
+
+void dukd_run_affine(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x, const float *factors,
+                     const float *shifts, int accumulate) {
+    const dukd_layout_kernels *k = kernels_of(w, out);
+#pragma omp parallel num_threads(threads_for(w, out))
+    {
+        span s = share(rows(out), 1);
+        k->affine(out, x, factors, shifts, accumulate, s.begin, s.end);
+    }
+}
+
+void dukd_run_shuffle(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x, int32_t r,
+                      int32_t order) {
+    const dukd_layout_kernels *k = kernels_of(w, out);
+#pragma omp parallel num_threads(threads_for(w, out))
+    {
+        span s = share(rows(out), 1);
+        k->shuffle(out, x, r, order, s.begin, s.end);
+    }
+}
+
+void dukd_run_unshuffle(const dukd_worker *w, const dukd_tensor *dx, const dukd_tensor *d, int32_t r,
+                        int32_t order, int accumulate) {
+    const dukd_layout_kernels *k = kernels_of(w, dx);
+#pragma omp parallel num_threads(threads_for(w, d))
+    {
+        span s = share(rows(d), 1);
+        k->unshuffle(dx, d, r, order, accumulate, s.begin, s.end);
+    }
+}
+
+void dukd_run_import(const dukd_worker *w, const dukd_tensor *out, const float *caller,
+                     const dukd_exchange *x, int accumulate) {
+    const dukd_layout_kernels *k = kernels_of(w, out);
+#pragma omp parallel num_threads(threads_for(w, out))
+    {
+        span s = share(rows(out), 1);
+        k->import(out, caller, x, accumulate, s.begin, s.end);
+    }
+}
+
+void dukd_run_export(const dukd_worker *w, float *caller, const dukd_tensor *in, const dukd_exchange *x) {
+    const dukd_layout_kernels *k = kernels_of(w, in);
+#pragma omp parallel num_threads(threads_for(w, in))
+    {
+        span s = share(rows(in), 1);
+        k->export(caller, in, x, s.begin, s.end);
+    }
+}

@@ -1,0 +1,167 @@
+/* Runs a program: its steps, one part of the batch after another. */
+#include "engine/onednn/onednn_state.h"
+
+typedef struct {
+    onednn_program *program;
+    int32_t images; /* of this call */
+    int32_t first;  /* image of the part that runs */
+    const float *input;
+    float *const *outputs;
+    const float *const *d_outputs;
+    float *d_weights, *d_input;
+} run;
+
+static dukd_tensor tensor_of(const run *r, const onednn_value *v) {
+    onednn_program *p = r->program;
+    onednn_engine *e = p->network->engine;
+    const onednn_buffer *b = &p->buffers[v->buffer];
+    char *base = p->purpose == DUKD_TRAIN ? e->train.data : e->infer.data;
+    int64_t offset = b->offset + (b->kept ? r->first * b->image_bytes : 0);
+    return (dukd_tensor){.data = base + offset,
+                         .images = p->part,
+                         .channels = v->channels,
+                         .height = p->height * v->up,
+                         .width = p->width * v->up,
+                         .type = v->type,
+                         .layout = v->layout};
+}
+
+/* Elements of one image of a caller's tensor. */
+static int64_t caller_image(const onednn_program *p, const dukd_node *n) {
+    return (int64_t)n->channels * p->height * n->up * p->width * n->up;
+}
+
+static dukd_exchange exchange_of(const run *r, const onednn_step *s) {
+    const dukd_node *n = s->node;
+    int32_t there = r->images - r->first;
+    return (dukd_exchange){.images = there < r->program->part ? there : r->program->part,
+                           .channels = n->channels,
+                           .order = n->order,
+                           .spread = n->spread,
+                           .factors = s->factors,
+                           .shifts = s->shifts};
+}
+
+static void run_import(const run *r, const onednn_step *s) {
+    const dukd_node *n = s->node;
+    const float *caller = n->kind == DUKD_NODE_INPUT ? r->input : r->d_outputs[n->output];
+    dukd_exchange x = exchange_of(r, s);
+    if (!caller) {
+        if (s->accumulate) return;
+        x.images = 0; /* no gradient is a gradient of zeros */
+    } else {
+        caller += r->first * caller_image(r->program, n);
+    }
+    dukd_tensor out = tensor_of(r, &s->out);
+    dukd_run_import(&r->program->network->engine->worker, &out, caller, &x, s->accumulate);
+}
+
+static void run_export(const run *r, const onednn_step *s) {
+    const dukd_node *n = s->node;
+    float *caller = n->kind == DUKD_NODE_INPUT ? r->d_input : r->outputs[n->output];
+    dukd_exchange x = exchange_of(r, s);
+    dukd_tensor in = tensor_of(r, &s->a);
+    dukd_run_export(&r->program->network->engine->worker, caller + r->first * caller_image(r->program, n),
+                    &in, &x);
+}
+
+static int run_conv(const run *r, const onednn_step *s, dukd_failure *f) {
+    onednn_network *n = r->program->network;
+    int status = onednn_refresh_packed(n, s->packed, f);
+    if (status != DUKD_DONE) return status;
+    const onednn_packed *packed = &n->packed[s->packed];
+    return dukd_conv_run(s->conv,
+                         &(dukd_conv_memory){.source = tensor_of(r, &s->a).data,
+                                             .weights = packed->weights.data,
+                                             .bias = (float *)(void *)packed->bias.data,
+                                             .dest = tensor_of(r, &s->out).data,
+                                             .addend = s->b.buffer >= 0 ? tensor_of(r, &s->b).data : NULL,
+                                             .scratch = n->engine->scratch.data},
+                         f);
+}
+
+static int run_weights_gradient(const run *r, const onednn_step *s, dukd_failure *f) {
+    onednn_engine *e = r->program->network->engine;
+    float *plain = (float *)(void *)e->plain.data, *bias = plain + dukd_run_conv_elements(&s->run);
+    int status = dukd_conv_run(s->conv,
+                               &(dukd_conv_memory){.source = tensor_of(r, &s->a).data,
+                                                   .weights = e->packed_gradient.data,
+                                                   .bias = bias,
+                                                   .dest = tensor_of(r, &s->b).data,
+                                                   .scratch = e->scratch.data},
+                               f);
+    if (status == DUKD_DONE) status = dukd_conv_unpack(s->conv, plain, e->packed_gradient.data, f);
+    if (status == DUKD_DONE) dukd_run_conv_unpack(&s->run, r->d_weights, plain, bias);
+    return status;
+}
+
+static int run_step(const run *r, const onednn_step *s, dukd_failure *f) {
+    const dukd_worker *w = &r->program->network->engine->worker;
+    dukd_tensor out = {0}, a = {0}, b = {0};
+    if (s->out.buffer >= 0) out = tensor_of(r, &s->out);
+    if (s->a.buffer >= 0) a = tensor_of(r, &s->a);
+    if (s->b.buffer >= 0) b = tensor_of(r, &s->b);
+    switch (s->kind) {
+    case STEP_IMPORT:
+        run_import(r, s);
+        break;
+    case STEP_EXPORT:
+        run_export(r, s);
+        break;
+    case STEP_CONV:
+        return run_conv(r, s, f);
+    case STEP_WEIGHTS_GRADIENT:
+        return run_weights_gradient(r, s, f);
+    case STEP_RELU:
+        dukd_run_relu(w, &out, &a);
+        break;
+    case STEP_RELU_MASK:
+        dukd_run_relu_mask(w, &out, &a);
+        break;
+    case STEP_SCALE:
+        dukd_run_scale(w, &out, &a, s->factor);
+        break;
+    case STEP_ADD:
+        dukd_run_add(w, &out, &a, &b);
+        break;
+    case STEP_AFFINE:
+        dukd_run_affine(w, &out, &a, s->factors, s->shifts, s->accumulate);
+        break;
+    case STEP_SHUFFLE:
+        dukd_run_shuffle(w, &out, &a, s->node->shuffle, s->order);
+        break;
+    case STEP_UNSHUFFLE:
+        dukd_run_unshuffle(w, &out, &a, s->node->shuffle, s->order, s->accumulate);
+        break;
+    }
+    return DUKD_DONE;
+}
+
+static int run_steps(run *r, int32_t begin, int32_t end, dukd_failure *f) {
+    const onednn_program *p = r->program;
+    for (r->first = 0; r->first < r->images; r->first += p->part)
+        for (int32_t i = begin; i < end; i++) {
+            const onednn_step *s = &p->steps[i];
+            if (s->for_input && !r->d_input) continue;
+            int status = run_step(r, s, f);
+            if (status != DUKD_DONE) return status;
+        }
+    return DUKD_DONE;
+}
+
+int onednn_forward(void *program, int32_t images, const float *input, float *const *outputs,
+                   dukd_failure *f) {
+    onednn_program *p = program;
+    run r = {.program = p, .images = images, .input = input, .outputs = outputs};
+    int status = run_steps(&r, 0, p->forward_steps, f);
+    if (p->purpose == DUKD_TRAIN) p->network->engine->kept = status == DUKD_DONE;
+    return status;
+}
+
+int onednn_backward(void *program, const float *const *d_outputs, float *d_weights, float *d_input,
+                    dukd_failure *f) {
+    onednn_program *p = program;
+    run r = {
+        .program = p, .images = p->batch, .d_outputs = d_outputs, .d_weights = d_weights, .d_input = d_input};
+    return run_steps(&r, p->forward_steps, p->step_count, f);
+}

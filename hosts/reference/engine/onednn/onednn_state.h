@@ -1,0 +1,118 @@
+/* What the oneDNN backend holds: engine, networks, and programs (compiled execs). Between the files of this folder. */
+#ifndef DUKD_ONEDNN_STATE_H
+#define DUKD_ONEDNN_STATE_H
+
+#include "engine/arena.h"
+#include "engine/engine_backend.h"
+#include "engine/fusion.h"
+#include "engine/layout.h"
+#include "engine/onednn/dnnl_compat.h"
+#include "engine/weights.h"
+
+typedef struct onednn_network onednn_network;
+
+typedef struct {
+    dukd_dnnl *dnnl;
+    dukd_worker worker;
+    dukd_memory_count memory;
+    dukd_block train, infer; /* arenas: of all TRAIN programs, of all INFER programs */
+    int32_t kept;            /* `train` holds a forward that backward may still need */
+    dukd_block scratch;      /* oneDNN's, while one convolution runs */
+    dukd_block plain;        /* weights before packing, and their gradient after unpacking */
+    dukd_block packed_gradient;
+    dukd_conv **convs; /* every convolution compiled so far, to be shared by equal ones */
+    int32_t conv_count, conv_room;
+} onednn_engine;
+
+/* Weights in a convolution's layout, shared by all steps whose layout is the same. */
+typedef struct {
+    dukd_run_conv conv;
+    int32_t transposed;
+    dukd_conv *layout; /* one of the convolutions that reads it */
+    dukd_block weights, bias;
+    int64_t version; /* of the network's weights that it holds */
+} onednn_packed;
+
+struct onednn_network {
+    onednn_engine *engine;
+    const dukd_graph *graph;
+    dukd_type type; /* of activations and packed weights */
+    const float *weights;
+    int64_t version; /* counts set_weights */
+    onednn_packed *packed;
+    int32_t packed_count, packed_room;
+};
+
+typedef enum {
+    STEP_IMPORT,           /* out = caller's input, or the gradient of an output */
+    STEP_EXPORT,           /* caller's output, or the gradient of the input = a */
+    STEP_CONV,             /* out = conv(a) with packed weights; b: addend */
+    STEP_WEIGHTS_GRADIENT, /* from a (source) and b (gradient of the node's value) */
+    STEP_RELU,
+    STEP_RELU_MASK, /* out masked by a */
+    STEP_SCALE,
+    STEP_ADD, /* out = a + b */
+    STEP_AFFINE,
+    STEP_SHUFFLE,
+    STEP_UNSHUFFLE,
+} onednn_step_kind;
+
+typedef struct {
+    int32_t buffer; /* -1: none */
+    int32_t channels, up;
+    dukd_type type;
+    dukd_layout layout;
+} onednn_value;
+
+typedef struct {
+    onednn_step_kind kind;
+    const dukd_node *node;
+    onednn_value a, b, out;
+    int32_t accumulate; /* out += */
+    int32_t for_input;  /* done only where the caller wants the input's gradient */
+    dukd_conv *conv;
+    int32_t packed;    /* index of the network's packed weights */
+    dukd_run_conv run; /* WEIGHTS_GRADIENT */
+    const float *factors, *shifts;
+    float factor;  /* SCALE */
+    int32_t order; /* SHUFFLE, UNSHUFFLE: of the channels of the smaller tensor */
+} onednn_step;
+
+/* Buffers hold `part` images, or all of the batch when they are kept from forward to backward (or between parts). */
+typedef struct {
+    int64_t image_bytes;
+    int32_t first, last, kept;
+    int64_t offset;
+} onednn_buffer;
+
+typedef struct {
+    onednn_network *network;
+    dukd_purpose purpose;
+    int32_t batch, height, width;
+    int32_t part; /* images that go through the steps together; divides a TRAIN batch */
+    dukd_fused fused;
+    onednn_step *steps; /* forward, then backward */
+    int32_t step_count, step_room, forward_steps;
+    onednn_buffer *buffers;
+    int32_t buffer_count, buffer_room;
+    int64_t arena_bytes;
+    int32_t output_count;
+} onednn_program;
+
+/* onednn_convs.c: an equal convolution compiled before, or a new one; and room in the engine's scratch blocks for it. */
+int onednn_get_conv(onednn_engine *e, const dukd_conv_spec *spec, dukd_conv **out, dukd_failure *f);
+/* The index of the packed weights of `run` that `conv` reads. */
+int onednn_get_packed(onednn_network *n, const dukd_run_conv *run, int32_t transposed, dukd_conv *conv,
+                      int32_t *out, dukd_failure *f);
+/* Packs it where the network's weights have changed. */
+int onednn_refresh_packed(onednn_network *n, int32_t packed, dukd_failure *f);
+
+/* onednn_plan.c: fills a program, forward steps first. onednn_plan_backward.c: the steps of its backward. */
+int onednn_plan(onednn_program *p, const dukd_exec_spec *spec, dukd_failure *f);
+
+/* onednn_run.c */
+int onednn_forward(void *program, int32_t images, const float *input, float *const *outputs, dukd_failure *f);
+int onednn_backward(void *program, const float *const *d_outputs, float *d_weights, float *d_input,
+                    dukd_failure *f);
+
+#endif

@@ -1,0 +1,105 @@
+/* See weights.h. */
+#include "engine/weights.h"
+
+#include <stddef.h>
+#include <string.h>
+
+dukd_run_conv dukd_run_conv_of(const dukd_graph *g, const dukd_node *conv, const dukd_node *source,
+                               int32_t in_memory, int32_t pad) {
+    return (dukd_run_conv){.out_channels = (conv->channels + pad - 1) / pad * pad,
+                           .in_channels = in_memory,
+                           .side = 2 * dukd_node_radius(conv) + 1,
+                           .order = conv->order,
+                           .source_order = source->order,
+                           .spread = conv->spread,
+                           .scale = conv->scale,
+                           .weight = dukd_graph_param(g, conv->weight),
+                           .bias = conv->bias >= 0 ? dukd_graph_param(g, conv->bias) : NULL};
+}
+
+int64_t dukd_run_conv_elements(const dukd_run_conv *c) {
+    return (int64_t)c->out_channels * c->in_channels * c->side * c->side;
+}
+
+/* Channel of memory of channel c of `count` in order r: where it lies in (i, j, c / r^2). */
+static int64_t memory_channel(int64_t c, int64_t count, int64_t r) {
+    return c % (r * r) * (count / (r * r)) + c / (r * r);
+}
+
+/* Where one element of the parameter lies in the run weights. Without a swallowed shuffle it is there once (i = j = 0);
+ * with one it is there for each of the r^2 pixels (i, j) that a low pixel holds. */
+static int64_t run_index(const dukd_run_conv *c, int64_t out, int64_t in, int64_t ky, int64_t kx, int64_t i,
+                         int64_t j, int transposed) {
+    int64_t r = c->spread, half = c->weight->dims[2] / 2, radius = c->side / 2;
+    int64_t m, s, dy = ky, dx = kx;
+    if (r == 1) {
+        m = memory_channel(out, c->weight->dims[0], c->order);
+        s = memory_channel(in, c->weight->dims[1], c->source_order);
+    } else {
+        /* Row of the large image, from the low pixel's first; shifted to be positive. */
+        int64_t y = i + ky - half + radius * r, x = j + kx - half + radius * r;
+        dy = y / r;
+        dx = x / r;
+        m = (i * r + j) * c->weight->dims[0] + out;
+        s = memory_channel(in * r * r + y % r * r + x % r, c->weight->dims[1] * r * r, c->source_order);
+    }
+    if (transposed)
+        return ((s * c->out_channels + m) * c->side + c->side - 1 - dy) * c->side + c->side - 1 - dx;
+    return ((m * c->in_channels + s) * c->side + dy) * c->side + dx;
+}
+
+/* No reordering at all: the parameter's elements are the run weights'. */
+static int is_plain(const dukd_run_conv *c) {
+    return c->spread == 1 && c->order == 1 && c->source_order == 1 && c->out_channels == c->weight->dims[0];
+}
+
+void dukd_run_conv_pack(const dukd_run_conv *c, const float *flat, float *run, float *bias, int transposed) {
+    const float *w = flat + c->weight->offset;
+    const int64_t *dims = c->weight->dims;
+    if (is_plain(c) && !transposed) {
+        for (int64_t e = 0; e < c->weight->count; e++) run[e] = w[e] * c->scale;
+    } else {
+        memset(run, 0, (size_t)dukd_run_conv_elements(c) * sizeof *run);
+        for (int64_t out = 0; out < dims[0]; out++)
+            for (int64_t in = 0; in < dims[1]; in++)
+                for (int64_t ky = 0; ky < dims[2]; ky++)
+                    for (int64_t kx = 0; kx < dims[3]; kx++, w++)
+                        for (int64_t i = 0; i < c->spread; i++)
+                            for (int64_t j = 0; j < c->spread; j++)
+                                run[run_index(c, out, in, ky, kx, i, j, transposed)] = *w * c->scale;
+    }
+    if (!bias) return;
+    memset(bias, 0, (size_t)c->out_channels * sizeof *bias);
+    if (!c->bias) return;
+    for (int64_t out = 0; out < dims[0]; out++)
+        for (int64_t p = 0; p < (int64_t)c->spread * c->spread; p++) {
+            int64_t m = c->spread > 1 ? p * dims[0] + out : memory_channel(out, dims[0], c->order);
+            bias[m] = flat[c->bias->offset + out] * c->scale;
+        }
+}
+
+void dukd_run_conv_unpack(const dukd_run_conv *c, float *d_flat, const float *d_run, const float *d_bias) {
+    float *w = d_flat + c->weight->offset;
+    const int64_t *dims = c->weight->dims;
+    if (is_plain(c)) {
+        for (int64_t e = 0; e < c->weight->count; e++) w[e] += d_run[e] * c->scale;
+    } else {
+        for (int64_t out = 0; out < dims[0]; out++)
+            for (int64_t in = 0; in < dims[1]; in++)
+                for (int64_t ky = 0; ky < dims[2]; ky++)
+                    for (int64_t kx = 0; kx < dims[3]; kx++, w++) {
+                        float sum = 0;
+                        for (int64_t i = 0; i < c->spread; i++)
+                            for (int64_t j = 0; j < c->spread; j++)
+                                sum += d_run[run_index(c, out, in, ky, kx, i, j, 0)];
+                        *w += sum * c->scale;
+                    }
+    }
+    if (!c->bias) return;
+    for (int64_t out = 0; out < dims[0]; out++) {
+        float sum = 0;
+        for (int64_t p = 0; p < (int64_t)c->spread * c->spread; p++)
+            sum += d_bias[c->spread > 1 ? p * dims[0] + out : memory_channel(out, dims[0], c->order)];
+        d_flat[c->bias->offset + out] += sum * c->scale;
+    }
+}
