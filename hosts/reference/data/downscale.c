@@ -27,19 +27,12 @@ static uint8_t to_byte_down(int32_t sum, int32_t total) {
     return (uint8_t)(value < 255 ? value : 255);
 }
 
-/* 8-bit samples of an image: its own, or value / 257 rounded of a 16-bit image in *made (which the caller frees). */
+/* 8-bit samples of an image: its own, or those of *made (which the caller frees). */
 static int bytes_of(const dukd_image *image, dukd_image *made, const uint8_t **samples, dukd_failure *f) {
     *made = (dukd_image){0};
-    *samples = image->samples;
-    if (image->depth == 8) return DUKD_DONE;
-    int status = dukd_image_create(made, image->width, image->height, 8, f);
-    if (status) return status;
-    const int64_t count = (int64_t)image->width * image->height * 3;
-    const uint16_t *in = image->samples;
-    uint8_t *out = made->samples;
-    for (int64_t i = 0; i < count; i++) out[i] = (uint8_t)((in[i] + 128) / 257);
-    *samples = out;
-    return DUKD_DONE;
+    int status = image->depth == 8 ? DUKD_DONE : dukd_image_to_8_bit(image, made, f);
+    *samples = image->depth == 8 ? image->samples : made->samples;
+    return status;
 }
 
 /* sums[j] = sum over taps of weight * rows[tap][j]. */

@@ -48,6 +48,30 @@ void dukd_image_free(dukd_image *image) {
     *image = (dukd_image){0};
 }
 
+void dukd_image_cut(dukd_image *image, int32_t width, int32_t height) {
+    const size_t pixel = 3 * (size_t)(image->depth / 8);
+    const size_t from = (size_t)image->width * pixel, to = (size_t)width * pixel;
+    unsigned char *samples = image->samples;
+    for (size_t y = 1; y < (size_t)height && from != to; y++)
+        memmove(samples + y * to, samples + y * from, to);
+    image->width = width;
+    image->height = height;
+}
+
+int dukd_image_to_8_bit(const dukd_image *image, dukd_image *out, dukd_failure *f) {
+    int status = dukd_image_create(out, image->width, image->height, 8, f);
+    if (status) return status;
+    const int64_t count = sample_count(image);
+    uint8_t *to = out->samples;
+    if (image->depth == 8) {
+        memcpy(to, image->samples, (size_t)count);
+    } else {
+        const uint16_t *from = image->samples;
+        for (int64_t i = 0; i < count; i++) to[i] = (uint8_t)((from[i] + 128) / 257);
+    }
+    return DUKD_DONE;
+}
+
 /* First bytes of the formats that are read. */
 static dukd_image_decoder *decoder_of(const unsigned char *head, size_t bytes) {
     static const struct {

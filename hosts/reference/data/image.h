@@ -29,6 +29,11 @@ int dukd_image_read(const char *path, dukd_image *out, dukd_failure *f);
 int dukd_image_create(dukd_image *out, int32_t width, int32_t height, int32_t depth, dukd_failure *f);
 void dukd_image_free(dukd_image *image); /* NULL and zeroed images allowed; zeroes it */
 
+/* Cuts *image to its upper left part, in place; width and height: 1 .. what it has. */
+void dukd_image_cut(dukd_image *image, int32_t width, int32_t height);
+/* The image in 8 bits: value / 257 rounded, or a copy. */
+int dukd_image_to_8_bit(const dukd_image *image, dukd_image *out, dukd_failure *f);
+
 /* Written beside `path` under another name, fsynced and renamed: `path` is never half written. */
 int dukd_image_write_png(const char *path, const dukd_image *image, dukd_failure *f);
 
