@@ -449,7 +449,9 @@ static void a_prepared_set_gives_what_its_folder_gives(void **state) {
     data_refused(&(dukd_dataset_options){.dataroot_gt = root, .meta_info_file = "m.txt", .scale = 4},
                  DUKD_MISUSED, "prepared set", "meta_info_file");
     char *path = dukd_prepared_tiled_path(root, "p", 0);
-    data_write_tiled(path, &b, 16); /* another picture in its place */
+    dukd_image other = data_image(90, 71, 16, 1); /* another picture in its place */
+    data_write_tiled(path, &other, 16);
+    dukd_image_free(&other);
     data_refused(&(dukd_dataset_options){.dataroot_gt = root, .scale = 4}, DUKD_FAILED, "p.tif is 64x100",
                  NULL);
     remove(path);
