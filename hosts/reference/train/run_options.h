@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "common/failure.h"
+#include "common/json_out.h"
 #include "data/dataset.h"
 #include "data/metrics.h"
 #include "dukd_plugin.h"
@@ -131,14 +132,15 @@ void dukd_run_options_destroy(dukd_run_options *o); /* NULL allowed */
 int dukd_run_options_need_training(const dukd_run_options *o, dukd_failure *f);
 int dukd_run_options_need_test(const dukd_run_options *o, dukd_failure *f);
 
-/* Another name for the run (seeds); experiments_root follows where the file does not set it. */
-int dukd_run_options_rename(dukd_run_options *o, const char *name, dukd_failure *f);
+/* One of several runs of the same file: NAME_seedN with this seed, and its own folders. Once, after reading. */
+int dukd_run_options_for_seed(dukd_run_options *o, uint64_t seed, dukd_failure *f);
 /* The seed that a run has drawn or was told: from now on it counts as set. */
 void dukd_run_options_set_seed(dukd_run_options *o, uint64_t seed);
 
-/* The whole file after overrides, with every default of the host filled in, as YAML that reads back to the
- * same options (and runs in BasicSR where the file did), and as JSON. malloc'd; NULL: no memory. */
+/* The whole file after overrides, with every default of the host filled in, as YAML that reads back to the same
+ * options (and runs in BasicSR where the file did). malloc'd; NULL: no memory. */
 char *dukd_run_options_yaml(const dukd_run_options *o);
-char *dukd_run_options_json(const dukd_run_options *o);
+/* The same as an object of a JSON document. */
+void dukd_run_options_to_json(const dukd_run_options *o, dukd_json *j, const char *key);
 
 #endif

@@ -1,0 +1,291 @@
+/* A network over a data set: whole images through an engine, measured and saved. */
+#include "train/evaluate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/checked.h"
+
+/* How many shapes of images a network may have plans for before they are all dropped. */
+#define MAX_SHAPES 8
+
+/* A network that forgets. */
+typedef struct {
+    dukd_engine *engine;
+    dukd_precision precision;
+    const dukd_graph *graph; /* NULL: no such network */
+    const float *weights;
+    dukd_network *network;
+    int32_t shapes[MAX_SHAPES][2];
+    int32_t shape_count;
+} runner;
+
+typedef struct {
+    const dukd_evaluate_options *o;
+    runner student, teacher;
+    float *input;                         /* 3 x h x w */
+    float *turned;                        /* the same in one of eight orientations */
+    float *output, *turned_output, *mean; /* 3 x H x W */
+    int64_t input_room, output_room;      /* elements */
+    double seconds;
+} evaluator;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---------------------------------------------------------------- running */
+
+/* Every shape needs a plan, and plans live as long as their network: a set of images of many sizes would pile them up. */
+static int make_room(runner *r, int32_t height, int32_t width, dukd_failure *f) {
+    for (int32_t i = 0; i < r->shape_count; i++)
+        if (r->shapes[i][0] == height && r->shapes[i][1] == width) return 0;
+    if (r->shape_count == MAX_SHAPES) {
+        dukd_network_destroy(r->network);
+        r->network = NULL;
+        r->shape_count = 0;
+    }
+    int status = 0;
+    if (!r->network) {
+        status = dukd_network_create(&r->network, r->engine, r->graph, r->precision, f);
+        if (!status) status = dukd_network_set_weights(r->network, r->weights, f);
+    }
+    r->shapes[r->shape_count][0] = height;
+    r->shapes[r->shape_count++][1] = width;
+    return status;
+}
+
+static int run_network(evaluator *v, runner *r, int32_t height, int32_t width, const float *input,
+                       float *output, dukd_failure *f) {
+    dukd_exec *exec = NULL;
+    const dukd_exec_spec spec = {.purpose = DUKD_INFER, .batch = 1, .height = height, .width = width};
+    int status = make_room(r, height, width, f);
+    if (!status) status = dukd_network_compile(r->network, &spec, &exec, f);
+    const double start = now();
+    if (!status) status = dukd_exec_forward(exec, 1, input, &output, f);
+    v->seconds += now() - start;
+    return status;
+}
+
+/* The picture of `planes` (3 x height x width) turned by `way`: bit 0 mirrors left-right, bit 1 top-bottom, bit 2 then exchanges
+ * rows and columns. With back: undone, height and width being those of the upright picture. */
+static void turn(const float *planes, int32_t height, int32_t width, int way, int back, float *out) {
+    const int64_t h = height, w = width;
+    for (int64_t c = 0; c < 3; c++)
+        for (int64_t y = 0; y < h; y++)
+            for (int64_t x = 0; x < w; x++) {
+                int64_t ty = way & 2 ? h - 1 - y : y, tx = way & 1 ? w - 1 - x : x;
+                int64_t upright = (c * h + y) * w + x,
+                        turned = way & 4 ? (c * w + tx) * h + ty : (c * h + ty) * w + tx;
+                if (back)
+                    out[upright] = planes[turned];
+                else
+                    out[turned] = planes[upright];
+            }
+}
+
+static int run_ensemble(evaluator *v, int32_t height, int32_t width, int32_t scale, dukd_failure *f) {
+    const int64_t size = (int64_t)3 * height * scale * width * scale;
+    int status = 0;
+    for (int way = 0; way < 8 && !status; way++) {
+        int32_t h = way & 4 ? width : height, w = way & 4 ? height : width;
+        turn(v->input, height, width, way, 0, v->turned);
+        status = run_network(v, &v->student, h, w, v->turned, v->turned_output, f);
+        if (status) break;
+        turn(v->turned_output, height * scale, width * scale, way, 1, v->output);
+        if (way == 0)
+            memcpy(v->mean, v->output, (size_t)size * sizeof *v->mean);
+        else
+            for (int64_t i = 0; i < size; i++) v->mean[i] += v->output[i];
+    }
+    for (int64_t i = 0; i < size; i++) v->mean[i] *= 0.125f;
+    return status;
+}
+
+/* ---------------------------------------------------------------- measuring */
+
+static int measure(const dukd_evaluate_options *o, const dukd_image *a, const dukd_image *b, double *values,
+                   dukd_failure *f) {
+    int status = 0;
+    for (int32_t i = 0; i < o->metric_count && !status; i++) {
+        const dukd_run_metric *m = &o->metrics[i];
+        status = m->kind == DUKD_METRIC_SSIM ? dukd_metric_ssim(a, b, m->options, &values[i], f)
+                                             : dukd_metric_psnr(a, b, m->options, &values[i], f);
+    }
+    return status;
+}
+
+static int save_image(const dukd_evaluate_options *o, const char *name, const char *more,
+                      const dukd_image *image, dukd_failure *f) {
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/%s_%s%s.png", o->image_folder, name,
+                     o->image_suffix ? o->image_suffix : "out", more);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return dukd_fail(f, DUKD_FAILED, "%s: the path of the image '%.100s' is too long", o->image_folder,
+                         name);
+    return dukd_image_write_png(path, image, f);
+}
+
+/* What came out of a network as an image, measured against `hr` and, where the kind of output is saved, saved. */
+static int finish(const evaluator *v, const float *planes, const dukd_image *hr, const char *name,
+                  const char *save_as, double *values, dukd_image *out, dukd_failure *f) {
+    int status = dukd_image_from_planes(planes, hr->width, hr->height, out, f);
+    if (!status) status = measure(v->o, out, hr, values, f);
+    if (!status && save_as && v->o->image_folder) status = save_image(v->o, name, save_as, out, f);
+    return status;
+}
+
+static int grow(float **buffer, int64_t elements, dukd_failure *f) {
+    int64_t bytes;
+    free(*buffer);
+    *buffer = NULL;
+    if (dukd_checked_mul(elements, (int64_t)sizeof **buffer, &bytes)) *buffer = malloc((size_t)bytes);
+    return *buffer ? 0 : dukd_fail_memory(f, "an image", (unsigned long long)elements * sizeof **buffer);
+}
+
+static int make_buffers(evaluator *v, const dukd_image *lr, const dukd_image *hr, dukd_failure *f) {
+    const int64_t in = (int64_t)3 * lr->width * lr->height, out = (int64_t)3 * hr->width * hr->height;
+    int status = 0;
+    if (in > v->input_room) {
+        v->input_room = 0;
+        status = grow(&v->input, in, f);
+        if (!status && v->o->self_ensemble) status = grow(&v->turned, in, f);
+        if (status) return status;
+        v->input_room = in;
+    }
+    if (out > v->output_room) {
+        v->output_room = 0;
+        status = grow(&v->output, out, f);
+        if (!status && v->o->self_ensemble) status = grow(&v->turned_output, out, f);
+        if (!status && v->o->self_ensemble) status = grow(&v->mean, out, f);
+        if (status) return status;
+        v->output_room = out;
+    }
+    return status;
+}
+
+/* HR as it is compared: 8 bits. */
+static int reduce_to_8(dukd_image *image, dukd_failure *f) {
+    if (image->depth == 8) return 0;
+    dukd_image small = {0};
+    float *planes = NULL;
+    int status = grow(&planes, (int64_t)3 * image->width * image->height, f);
+    if (!status) {
+        dukd_image_to_planes(image, planes);
+        status = dukd_image_from_planes(planes, image->width, image->height, &small, f);
+    }
+    free(planes);
+    if (status) return status;
+    dukd_image_free(image);
+    *image = small;
+    return 0;
+}
+
+static int evaluate_image(evaluator *v, const dukd_dataset *set, int64_t i, dukd_evaluated_image *out,
+                          dukd_failure *f) {
+    dukd_image lr = {0}, hr = {0}, sr = {0}, other = {0};
+    const int32_t scale = dukd_dataset_scale(set);
+    int status = dukd_dataset_read(set, i, &lr, &hr, f);
+    if (!status) status = reduce_to_8(&hr, f);
+    if (!status) status = make_buffers(v, &lr, &hr, f);
+    if (status) goto end;
+    dukd_image_to_planes(&lr, v->input);
+    status = run_network(v, &v->student, lr.height, lr.width, v->input, v->output, f);
+    if (!status) status = finish(v, v->output, &hr, out->name, "", out->plain, &sr, f);
+    if (!status && v->teacher.graph) {
+        status = run_network(v, &v->teacher, lr.height, lr.width, v->input, v->output, f);
+        if (!status) status = finish(v, v->output, &hr, out->name, NULL, out->teacher, &other, f);
+        if (!status) status = measure(v->o, &sr, &other, out->agreement, f);
+        dukd_image_free(&other);
+    }
+    if (!status && v->o->self_ensemble) {
+        status = run_ensemble(v, lr.height, lr.width, scale, f);
+        if (!status) status = finish(v, v->mean, &hr, out->name, "_x8", out->ensemble, &other, f);
+        dukd_image_free(&other);
+    }
+end:
+    dukd_image_free(&lr);
+    dukd_image_free(&hr);
+    dukd_image_free(&sr);
+    return status;
+}
+
+/* ---------------------------------------------------------------- the set */
+
+static void clear(dukd_evaluated_image *image, const char *name, double value) {
+    image->name = name;
+    for (int32_t i = 0; i < DUKD_RUN_MAX_METRICS; i++)
+        image->plain[i] = image->ensemble[i] = image->teacher[i] = image->agreement[i] = value;
+}
+
+static void average(dukd_evaluation *e) {
+    clear(&e->mean, "mean", 0);
+    for (int64_t i = 0; i < e->count; i++)
+        for (int32_t m = 0; m < DUKD_RUN_MAX_METRICS; m++) {
+            e->mean.plain[m] += e->images[i].plain[m];
+            e->mean.ensemble[m] += e->images[i].ensemble[m];
+            e->mean.teacher[m] += e->images[i].teacher[m];
+            e->mean.agreement[m] += e->images[i].agreement[m];
+        }
+    for (int32_t m = 0; m < DUKD_RUN_MAX_METRICS; m++) {
+        e->mean.plain[m] /= (double)e->count;
+        e->mean.ensemble[m] /= (double)e->count;
+        e->mean.teacher[m] /= (double)e->count;
+        e->mean.agreement[m] /= (double)e->count;
+    }
+}
+
+static int check_network(const dukd_graph *g, const dukd_dataset *set, const char *which, dukd_failure *f) {
+    const int32_t up = dukd_graph_upscale(g), scale = dukd_dataset_scale(set);
+    if (up == scale) return 0;
+    return dukd_fail(f, DUKD_MISUSED, "the %s enlarges %d times, the images %d times", which, up, scale);
+}
+
+int dukd_evaluate(dukd_evaluation *out, const dukd_evaluate_options *o, const dukd_dataset *set,
+                  dukd_failure *f) {
+    evaluator v = {.o = o};
+    v.student =
+        (runner){.engine = o->engine, .precision = o->precision, .graph = o->graph, .weights = o->weights};
+    v.teacher = (runner){.engine = o->engine,
+                         .precision = o->precision,
+                         .graph = o->teacher_graph,
+                         .weights = o->teacher_weights};
+    *out = (dukd_evaluation){.count = dukd_dataset_count(set)};
+    int status = check_network(o->graph, set, "network", f);
+    if (!status && o->teacher_graph) status = check_network(o->teacher_graph, set, "teacher", f);
+    if (status) goto end;
+    out->images = calloc((size_t)out->count + 1, sizeof *out->images);
+    if (!out->images) {
+        status = dukd_fail_memory(f, "the results", (unsigned long long)out->count * sizeof *out->images);
+        goto end;
+    }
+    for (int64_t i = 0; i < out->count && !status; i++) {
+        clear(&out->images[i], dukd_dataset_name(set, i), NAN);
+        status = evaluate_image(&v, set, i, &out->images[i], f);
+        if (!status && o->on_image && o->on_image(o->ctx, i + 1, out->count, &out->images[i]))
+            status = dukd_fail(f, DUKD_FAILED, "interrupted");
+    }
+    if (!status) average(out);
+    out->seconds = v.seconds;
+end:
+    dukd_network_destroy(v.student.network);
+    dukd_network_destroy(v.teacher.network);
+    free(v.input);
+    free(v.turned);
+    free(v.output);
+    free(v.turned_output);
+    free(v.mean);
+    if (status) dukd_evaluation_free(out);
+    return status;
+}
+
+void dukd_evaluation_free(dukd_evaluation *e) {
+    if (!e) return;
+    free(e->images);
+    *e = (dukd_evaluation){0};
+}

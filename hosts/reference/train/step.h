@@ -1,0 +1,76 @@
+/* One training iteration through the plugin's step protocol: passes and taps in, moved weights out.
+ *
+ * The stepper knows passes, not distillation (abi/dukd_plugin.h says what a host does). Passes are collected until the plugin
+ * says WAIT or DONE; the teacher's taps of the collected ones are answered together (answers.h); then, pass by pass in the
+ * plugin's order: clear the gradient where it says so, student forward, submit, backward, optimizer and average where it says
+ * so. Teacher taps in training mode are accepted: no network of this host has operations that depend on the mode.
+ *
+ * With micro_batches m the batch is stepped through in m equal parts whose gradients add up. [one thread] */
+#ifndef DUKD_STEP_H
+#define DUKD_STEP_H
+
+#include <stdint.h>
+
+#include "common/failure.h"
+#include "dukd_plugin.h"
+#include "engine/engine.h"
+#include "train/adam.h"
+#include "train/run_options.h"
+
+typedef struct dukd_stepper dukd_stepper;
+
+typedef struct {
+    const dukd_plugin *plugin;
+    const dukd_option *const *plugin_options;
+    uint32_t plugin_option_count;
+    uint64_t seed;
+    dukd_engine *engine;
+    dukd_precision precision;
+    const dukd_graph *student;
+    float *weights; /* of the student; changed by optimizer steps */
+    float *ema;     /* their average, changed by EMA_AFTER; NULL: none */
+    double ema_decay;
+    dukd_adam *adam;
+    const dukd_graph *teacher; /* NULL: none */
+    const float *teacher_weights;
+    int32_t scale;
+    int32_t batch;         /* images an iteration */
+    int32_t height, width; /* of LR */
+    int32_t micro_batches; /* divides batch */
+    dukd_nonfinite nonfinite;
+    void (*log)(void *ctx, int32_t level,
+                const char *message); /* what the plugin says; DUKD_LOG_...; may be NULL */
+    void *log_ctx;
+} dukd_stepper_options;
+
+/* Counted since the stepper was made, or since dukd_stepper_set_counts. */
+typedef struct {
+    int64_t optimizer_steps, skipped_steps; /* skipped: gradients that were not finite */
+    int64_t images;                         /* of batches */
+    int64_t student_passes, student_images; /* forward runs, and their images */
+    int64_t teacher_passes, teacher_images;
+} dukd_step_counts;
+
+/* Makes the plugin's session, compiles the networks for every shape of its plan and allocates all that a step needs. Everything
+ * that the options point to must outlive the stepper. */
+int dukd_stepper_create(dukd_stepper **out, const dukd_stepper_options *options, dukd_failure *f);
+void dukd_stepper_destroy(dukd_stepper *s); /* NULL allowed */
+
+/* One iteration. lr: batch x 3 x height x width, hr: scale times that; [0,1]. A loss or gradient that is not finite is
+ * DUKD_FAILED with nonfinite STOP (no step is made with it; the message names the term); with SKIP the optimizer's step is left
+ * out and counted. After any failure the stepper is good for nothing but dukd_stepper_destroy. */
+int dukd_stepper_run(dukd_stepper *s, int64_t iteration, int64_t first_sample, const float *lr,
+                     const float *hr, double rate, dukd_failure *f);
+
+const dukd_losses *dukd_stepper_losses(const dukd_stepper *s); /* of the last iteration */
+dukd_step_counts dukd_stepper_counts(const dukd_stepper *s);
+void dukd_stepper_set_counts(dukd_stepper *s, const dukd_step_counts *counts); /* of a resumed run */
+dukd_session *dukd_stepper_session(const dukd_stepper *s);
+const float *dukd_stepper_gradient(const dukd_stepper *s); /* flat, as the last optimizer step used it */
+int dukd_stepper_weights_changed(dukd_stepper *s,
+                                 dukd_failure *f); /* the caller has changed the student's weights */
+
+/* 1 where every element is finite. */
+int dukd_all_finite(const float *values, int64_t count);
+
+#endif
