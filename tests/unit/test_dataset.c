@@ -452,8 +452,8 @@ static void a_prepared_set_gives_what_its_folder_gives(void **state) {
     dukd_image other = data_image(90, 71, 16, 1); /* another picture in its place */
     data_write_tiled(path, &other, 16);
     dukd_image_free(&other);
-    data_refused(&(dukd_dataset_options){.dataroot_gt = root, .scale = 4}, DUKD_FAILED, "p.tif is 64x100",
-                 NULL);
+    data_refused(&(dukd_dataset_options){.dataroot_gt = root, .scale = 4}, DUKD_FAILED,
+                 "p.tif is 90x71 with 16 bits", "90x71 with 8");
     remove(path);
     data_refused(&(dukd_dataset_options){.dataroot_gt = root, .scale = 4}, DUKD_FAILED, "p.tif", NULL);
     free(path);
