@@ -1,0 +1,253 @@
+/* What options mean together. */
+#include "config.h"
+
+#include "report.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+const char *dukd_mode_name(uint32_t mode) {
+    switch (mode) {
+    case DUKD_MODE_PAPER:
+        return "paper mode";
+    case DUKD_MODE_OFFICIAL:
+        return "official mode";
+    case DUKD_MODE_BASEKD:
+        return "BaseKD";
+    default:
+        return "SRModel";
+    }
+}
+
+/* ---------------------------------------------------------------- which mode */
+
+static uint32_t find_mode(const dukd_options *o) {
+    const dukd_option_value *mode = &o->value[DUKD_OPT_MODE];
+    switch ((int)o->value[DUKD_OPT_MODEL_TYPE].number) {
+    case DUKD_MODEL_BASEKD:
+        return DUKD_MODE_BASEKD;
+    case DUKD_MODEL_SRMODEL:
+        return DUKD_MODE_SRMODEL;
+    case DUKD_MODEL_DUKD:
+        return mode->n == 0 || mode->number != 0 ? DUKD_MODE_OFFICIAL : DUKD_MODE_PAPER;
+    default:
+        return mode->n == 0 || mode->number == 0 ? DUKD_MODE_PAPER : DUKD_MODE_OFFICIAL;
+    }
+}
+
+/* The option that decided the mode, for messages. */
+static const char *mode_reason(const dukd_options *o, char room[96]) {
+    const dukd_option_info *model = &dukd_option_row_of(DUKD_OPT_MODEL_TYPE)->info;
+    const dukd_option_info *mode = &dukd_option_row_of(DUKD_OPT_MODE)->info;
+    const dukd_option_value *given = &o->value[DUKD_OPT_MODE];
+    const int choice = (int)o->value[DUKD_OPT_MODEL_TYPE].number;
+    const bool by_mode = given->n > 0 && (choice == DUKD_MODEL_DUKDPLUGIN || choice == DUKD_MODEL_DUKD);
+    if (by_mode) {
+        snprintf(room, 96, "%s: %s", mode->name, mode->choices[(int)given->number]);
+    } else {
+        snprintf(room, 96, "%s: %s", model->name, model->choices[choice]);
+    }
+    return room;
+}
+
+/* No option of another mode may be given: it would be ignored without a word. */
+static int32_t check_modes(const dukd_options *o, uint32_t mode, dukd_error *error) {
+    for (int id = 0; id < DUKD_OPT_COUNT; id++) {
+        const dukd_option_row *row = dukd_option_row_of((dukd_option_id)id);
+        const dukd_option *given = o->value[id].given;
+        if (given == NULL || given->kind == DUKD_VALUE_NULL || (row->modes & mode) != 0) continue;
+        char place[96], reason[96];
+        return dukd_report(error, DUKD_E_OPTION, "%s%s does not go together with %s: it is no option of %s",
+                           dukd_option_place(given, place), row->info.name, mode_reason(o, reason),
+                           dukd_mode_name(mode));
+    }
+    return DUKD_OK;
+}
+
+/* ---------------------------------------------------------------- the modes */
+
+static double number(const dukd_options *o, dukd_option_id id) {
+    return o->value[id].number;
+}
+
+static int32_t resolve_paper(dukd_config *c, const dukd_options *o, int32_t scale, dukd_error *error) {
+    const uint64_t terms = o->value[DUKD_OPT_TERMS].set;
+    const dukd_crop_rule rules[] = {[DUKD_ZOOM_RANDOM] = DUKD_CROP_RANDOM,
+                                    [DUKD_ZOOM_GRID] = DUKD_CROP_GRID,
+                                    [DUKD_ZOOM_HARDEST] = DUKD_CROP_HARDEST,
+                                    [DUKD_ZOOM_NONE] = DUKD_CROP_NONE};
+    char place[96];
+    c->w_rec = (terms >> DUKD_TERM_REC & 1) != 0 ? number(o, DUKD_OPT_W_REC) : 0;
+    c->w_kd = (terms >> DUKD_TERM_KD & 1) != 0 ? number(o, DUKD_OPT_W_KD) : 0;
+    c->w_dukd = (terms >> DUKD_TERM_DUKD & 1) != 0 ? number(o, DUKD_OPT_W_DUKD) : 0;
+    c->crop = rules[(int)number(o, DUKD_OPT_ZOOM_IN)];
+    c->crops = (uint32_t)number(o, DUKD_OPT_ZOOM_IN_COUNT);
+    c->zoom_out = number(o, DUKD_OPT_ZOOM_OUT) != 0;
+    c->p_flip_w = number(o, DUKD_OPT_HFLIP);
+    c->p_flip_h = number(o, DUKD_OPT_VFLIP);
+    c->p_turn = number(o, DUKD_OPT_ROT90);
+    c->p_invert = number(o, DUKD_OPT_INVERT);
+    dukd_option_place(o->value[DUKD_OPT_ZOOM_IN_COUNT].given, place);
+    if (c->crop == DUKD_CROP_HARDEST && c->crops != 1) {
+        return dukd_report(error, DUKD_E_OPTION,
+                           "%strain.zoom_in_count: found %u, but train.zoom_in: hardest has one hardest crop "
+                           "an image: leave it 1",
+                           place, c->crops);
+    }
+    if (c->crop == DUKD_CROP_GRID && c->crops > (uint64_t)scale * (uint64_t)scale) {
+        return dukd_report(
+            error, DUKD_E_OPTION,
+            "%strain.zoom_in_count: found %u, but train.zoom_in: grid has %d x %d tiles at scale %d", place,
+            c->crops, scale, scale, scale);
+    }
+    if (c->w_dukd == 0) {
+        c->crop = DUKD_CROP_NONE;
+        c->zoom_out = false;
+    }
+    if (c->w_rec == 0 && c->w_kd == 0 && c->crop == DUKD_CROP_NONE && !c->zoom_out) {
+        return dukd_report(error, DUKD_E_OPTION,
+                           "%sno term of the loss is left: train.terms, train.w_rec, w_kd, w_dukd, zoom_in "
+                           "and zoom_out switch "
+                           "all of them off",
+                           dukd_option_place(o->value[DUKD_OPT_TERMS].given, place));
+    }
+    return DUKD_OK;
+}
+
+/* A loss section (pixel_opt, kd_opt): its weight, or -1 where the section is absent. A section without its type is refused. */
+static int32_t section_weight(const dukd_options *o, dukd_option_id type, dukd_option_id weight,
+                              dukd_option_id reduction, double *out, dukd_error *error) {
+    const dukd_option *given = o->value[type].given;
+    if (given == NULL) given = o->value[weight].given;
+    if (given == NULL) given = o->value[reduction].given;
+    *out = given == NULL ? -1 : number(o, weight);
+    if (given == NULL || o->value[type].n > 0) return DUKD_OK;
+    char place[96];
+    return dukd_report(error, DUKD_E_OPTION, "%s%s is missing: write %s: L1Loss",
+                       dukd_option_place(given, place), dukd_option_row_of(type)->info.name,
+                       dukd_option_row_of(type)->info.name);
+}
+
+static int32_t resolve_sections(dukd_config *c, const dukd_options *o, bool *pixel, bool *kd,
+                                dukd_error *error) {
+    int32_t status = section_weight(o, DUKD_OPT_PIXEL_TYPE, DUKD_OPT_PIXEL_WEIGHT, DUKD_OPT_PIXEL_REDUCTION,
+                                    &c->w_rec, error);
+    if (status != DUKD_OK) return status;
+    status = section_weight(o, DUKD_OPT_KD_TYPE, DUKD_OPT_KD_WEIGHT, DUKD_OPT_KD_REDUCTION, &c->w_kd, error);
+    if (status != DUKD_OK) return status;
+    *pixel = c->w_rec >= 0;
+    *kd = c->w_kd >= 0;
+    if (!*pixel) c->w_rec = 0;
+    if (!*kd) c->w_kd = 0;
+    return DUKD_OK;
+}
+
+static int32_t resolve_official(dukd_config *c, const dukd_options *o, int32_t scale, dukd_error *error) {
+    bool pixel, kd;
+    char place[96], reason[96];
+    const int32_t status = resolve_sections(c, o, &pixel, &kd, error);
+    if (status != DUKD_OK) return status;
+    const dukd_option_value *tiles = &o->value[DUKD_OPT_N_GT_SUB], *noisy = &o->value[DUKD_OPT_NOISY_PROB];
+    c->crop = DUKD_CROP_BATCH_TILES;
+    c->crops = (uint32_t)tiles->number;
+    c->ignored_tiles = tiles->n > 1;
+    c->zoom_out = number(o, DUKD_OPT_OFFICIAL_ZOOM_OUT) != 0;
+    /* the key alone makes the section: "prob: ~" in it is a noisy that is not empty, without a prob */
+    const double p = noisy->given != NULL ? noisy->number : 0;
+    c->p_flip_w = c->p_flip_h = c->p_turn = c->p_invert = p;
+    if (!kd) {
+        return dukd_report(error, DUKD_E_OPTION,
+                           "train.kd_opt is missing: official mode (%s) needs it; write train.kd_opt.type: "
+                           "L1Loss, or train without a teacher by model_type: SRModel",
+                           mode_reason(o, reason));
+    }
+    if (c->zoom_out && !pixel) {
+        return dukd_report(error, DUKD_E_OPTION,
+                           "%strain.dukd_opt.zoom_out needs train.pixel_opt in official mode; write "
+                           "train.pixel_opt.type: L1Loss",
+                           dukd_option_place(o->value[DUKD_OPT_OFFICIAL_ZOOM_OUT].given, place));
+    }
+    if (c->crops > (uint64_t)scale * (uint64_t)scale) {
+        return dukd_report(error, DUKD_E_OPTION,
+                           "%strain.dukd_opt.n_gt_sub: found %u, but there are %d x %d tiles at scale %d",
+                           dukd_option_place(tiles->given, place), c->crops, scale, scale, scale);
+    }
+    if (c->w_kd == 0) {
+        c->crop = DUKD_CROP_NONE;
+        if (c->w_rec == 0 || !c->zoom_out) {
+            return dukd_report(error, DUKD_E_OPTION,
+                               "%strain.kd_opt.loss_weight: found 0, which leaves %s without a loss; train "
+                               "without a teacher by "
+                               "model_type: SRModel",
+                               dukd_option_place(o->value[DUKD_OPT_KD_WEIGHT].given, place),
+                               c->w_rec == 0 ? "official mode" : "the second step of official mode");
+        }
+    }
+    return DUKD_OK;
+}
+
+static int32_t resolve_plain(dukd_config *c, const dukd_options *o, dukd_error *error) {
+    bool pixel, kd;
+    const int32_t status = resolve_sections(c, o, &pixel, &kd, error);
+    if (status != DUKD_OK) return status;
+    c->crops = 1;
+    if (c->w_rec > 0 || c->w_kd > 0) return DUKD_OK;
+    if (c->mode == DUKD_MODE_SRMODEL) {
+        return dukd_report(error, DUKD_E_OPTION,
+                           pixel ? "train.pixel_opt.loss_weight: found 0, which leaves no loss"
+                                 : "train.pixel_opt is missing: model_type: SRModel needs it; write "
+                                   "train.pixel_opt.type: L1Loss");
+    }
+    return dukd_report(
+        error, DUKD_E_OPTION,
+        pixel || kd ? "train.pixel_opt and train.kd_opt leave no loss: their loss_weight is 0"
+                    : "train.pixel_opt and train.kd_opt are missing: model_type: BaseKD needs one of them");
+}
+
+/* What nothing reads any more is set to one value, so that equal losses have equal configurations. */
+static void drop_unused(dukd_config *c) {
+    if (c->crop == DUKD_CROP_NONE) c->crops = 1;
+    if (c->crop == DUKD_CROP_NONE && (!c->zoom_out || c->mode == DUKD_MODE_OFFICIAL)) {
+        c->p_flip_w = c->p_flip_h = c->p_turn = c->p_invert = 0;
+    }
+    if (!dukd_config_teaches(c)) c->teacher_train = false;
+}
+
+int32_t dukd_config_resolve(dukd_config *out, const dukd_options *options, int32_t scale, dukd_error *error) {
+    *out = (dukd_config){.mode = find_mode(options)};
+    int32_t status = check_modes(options, out->mode, error);
+    if (status != DUKD_OK) return status;
+    const dukd_option_value *teacher = &options->value[DUKD_OPT_TEACHER_MODE];
+    out->teacher_train = teacher->n > 0 ? teacher->number != 0 : out->mode != DUKD_MODE_PAPER;
+    out->backend = (uint32_t)number(options, DUKD_OPT_BACKEND);
+    status = out->mode == DUKD_MODE_PAPER      ? resolve_paper(out, options, scale, error)
+             : out->mode == DUKD_MODE_OFFICIAL ? resolve_official(out, options, scale, error)
+                                               : resolve_plain(out, options, error);
+    if (status == DUKD_OK) drop_unused(out);
+    return status;
+}
+
+bool dukd_config_teaches(const dukd_config *c) {
+    return c->w_kd > 0 || c->crop != DUKD_CROP_NONE || (c->mode == DUKD_MODE_PAPER && c->zoom_out);
+}
+
+bool dukd_config_augments(const dukd_config *c, bool zoom_out) {
+    if (zoom_out && c->mode == DUKD_MODE_OFFICIAL)
+        return false; /* the released code augments zoomed-in images only */
+    return c->p_flip_w > 0 || c->p_flip_h > 0 || c->p_turn > 0 || c->p_invert > 0;
+}
+
+uint32_t dukd_config_text(const dukd_config *c, char *room, uint32_t size) {
+    static const char *const crops[] = {"none", "random", "grid", "tiles of the batch", "hardest"};
+    const int n = snprintf(
+        room, size,
+        "mode = %s\nweight of rec = %.17g\nweight of kd = %.17g\nweight of dukd = %.17g\nzoom in = %s\n"
+        "zoom in count = %u\nzoom out = %s\nflip left-right = %.17g\nflip up-down = %.17g\n%s = %.17g\n"
+        "invert = %.17g\nteacher mode = %s\n",
+        dukd_mode_name(c->mode), c->w_rec, c->w_kd, c->w_dukd, crops[c->crop], c->crops,
+        c->zoom_out ? "true" : "false", c->p_flip_w, c->p_flip_h,
+        c->mode == DUKD_MODE_OFFICIAL ? "transpose" : "rot90", c->p_turn, c->p_invert,
+        c->teacher_train ? "train" : "eval");
+    assert(n > 0);
+    return (uint32_t)n;
+}

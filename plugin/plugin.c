@@ -1,0 +1,114 @@
+/* The library's face: its one exported function, the table behind it, and what the plugin says of itself. */
+#define DUKD_PLUGIN_BUILD
+#include "dukd_plugin.h"
+
+#include "backend/backend.h"
+#include "dukd_ext_draws.h"
+#include "options.h"
+#include "report.h"
+#include "session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---------------------------------------------------------------- what it says of itself */
+
+static const dukd_loss_info loss_rec = {DUKD_LOSS_INFO_SIZE, 0, "rec", "|S(x) - y|, mean over all elements"};
+static const dukd_loss_info loss_kd = {DUKD_LOSS_INFO_SIZE, 0, "kd",
+                                       "|S(x) - T(x)|: response knowledge distillation"};
+static const dukd_loss_info loss_dukd = {DUKD_LOSS_INFO_SIZE, 0, "dukd",
+                                         "|D^-1 S(D(x_zo)) - T(x_zo)| + |D^-1 S(D(x_zi)) - T(x_zi)|: "
+                                         "zoomed-out and zoomed-in images (arXiv 2309.14162)"};
+static const dukd_loss_info *const losses[] = {&loss_rec, &loss_kd, &loss_dukd};
+
+enum { N_BACKENDS = 2 }; /* cpu, cuda */
+
+#if defined(__clang__)
+#define BUILT_BY "clang " __clang_version__
+#elif defined(__GNUC__)
+#define BUILT_BY "gcc " __VERSION__
+#else
+#define BUILT_BY "an unknown compiler"
+#endif
+
+#if defined(NDEBUG)
+#define BUILT_FOR "release"
+#else
+#define BUILT_FOR "with assertions"
+#endif
+
+static const dukd_plugin_info info = {
+    .struct_size = DUKD_PLUGIN_INFO_SIZE,
+    .n_losses = sizeof losses / sizeof *losses,
+    .n_options = DUKD_OPT_COUNT,
+    .n_backends = N_BACKENDS,
+    .name = "dukd",
+    .version = DUKD_VERSION,
+    .build = BUILT_BY ", " BUILT_FOR ", backend cpu",
+    .losses = losses,
+    .options = dukd_option_infos,
+};
+
+static const dukd_plugin_info *get_info(void) {
+    return &info;
+}
+
+static int32_t query_backend(uint32_t index, dukd_backend_info *out, dukd_error *error) {
+    if (out == NULL) return dukd_report(error, DUKD_E_ARGUMENT, "query_backend: out is NULL");
+    if (out->struct_size < DUKD_BACKEND_INFO_SIZE) {
+        return dukd_report(error, DUKD_E_ARGUMENT, "query_backend: struct_size is %u, expected %u",
+                           out->struct_size, DUKD_BACKEND_INFO_SIZE);
+    }
+    if (index >= N_BACKENDS) {
+        return dukd_report(error, DUKD_E_ARGUMENT, "query_backend: index is %u, but there are %d backends",
+                           index, N_BACKENDS);
+    }
+    /* what the caller knows of the struct beyond this plugin's version stays as it is */
+    dukd_backend_info found = {.struct_size = out->struct_size};
+    if (index == 0) {
+        dukd_backend_cpu_describe(&found);
+        found.struct_size = out->struct_size;
+    } else {
+        found.device_type = DUKD_DEVICE_CUDA;
+        snprintf(found.name, sizeof found.name, "cuda");
+        snprintf(found.detail, sizeof found.detail, "this build of the plugin has no CUDA backend");
+    }
+    memcpy(out, &found, DUKD_BACKEND_INFO_SIZE);
+    return DUKD_OK;
+}
+
+static const dukd_ext_draws ext_draws = {
+    .struct_size = DUKD_EXT_DRAWS_SIZE,
+    .set_source = dukd_session_set_draw_source,
+};
+
+static const void *get_extension(const char *id) {
+    return id != NULL && strcmp(id, DUKD_EXT_DRAWS) == 0 ? &ext_draws : NULL;
+}
+
+/* ---------------------------------------------------------------- the table and the entry */
+
+static const dukd_plugin plugin = {
+    .struct_size = DUKD_PLUGIN_SIZE,
+    .abi_draft = DUKD_ABI_DRAFT,
+    .get_info = get_info,
+    .query_backend = query_backend,
+    .get_extension = get_extension,
+    .create_session = dukd_session_create,
+    .destroy_session = dukd_session_destroy,
+    .get_plan = dukd_session_get_plan,
+    .begin_step = dukd_session_begin_step,
+    .next_pass = dukd_session_next_pass,
+    .submit_pass = dukd_session_submit_pass,
+    .end_step = dukd_session_end_step,
+    .cancel_step = dukd_session_cancel_step,
+    .read_losses = dukd_session_read_losses,
+    .get_state = dukd_session_get_state,
+    .set_state = dukd_session_set_state,
+};
+
+/* Another draft gets the same table, of which it may read the first two fields. */
+const dukd_plugin *dukd_get_plugin_draft(uint32_t draft) {
+    (void)draft;
+    return &plugin;
+}

@@ -1,0 +1,149 @@
+/* Making and destroying a session. */
+#include "report.h"
+#include "session.h"
+#include "session_memory.h"
+#include "tensor_check.h"
+
+#include <locale.h>
+#include <string.h>
+#include <unistd.h>
+
+static int32_t open_backend(dukd_session *s, dukd_error *error) {
+    const bool cuda = s->geometry.device.device_type == DUKD_DEVICE_CUDA;
+    if (cuda || s->config.backend == DUKD_BACKEND_CUDA) {
+        return dukd_report(error, DUKD_E_UNSUPPORTED,
+                           "%s, and this build of the plugin has no CUDA backend: %s",
+                           cuda ? "the tensors are on a CUDA device" : "backend: cuda is asked for",
+                           cuda ? "train on the CPU" : "set backend: auto or cpu");
+    }
+    return dukd_backend_cpu_create(&s->backend, &s->host, NULL, dukd_report_to(error));
+}
+
+/* Memory of what the session makes itself; LR passes make nothing. */
+static int32_t alloc_images(dukd_session *s, dukd_error *error) {
+    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
+        const dukd_pass_recipe *pass = &s->recipe.pass[i];
+        const uint32_t crops = pass->images == DUKD_IMAGES_ZOOM_IN ? s->config.crops : 1;
+        int64_t shape[4];
+        dukd_geometry_images(&s->geometry, pass->images, s->config.crops, shape);
+        const int32_t status = dukd_samples_create(&s->samples[i], &s->host, s->geometry.n, crops, error);
+        if (status != DUKD_OK) return status;
+        if (pass->images == DUKD_IMAGES_LR) continue;
+        const uint64_t size =
+            (uint64_t)(shape[0] * shape[1] * shape[2] * shape[3]) * dukd_dtype_size(s->geometry.dtype);
+        for (uint32_t k = 0; k < pass->n_inputs; k++) {
+            s->images[i][k] = dukd_memory_alloc(&s->host, size);
+            if (s->images[i][k] != NULL) continue;
+            return dukd_report(error, DUKD_E_MEMORY,
+                               "no memory for %s, %lld x %lld x %lld x %lld (%llu bytes)",
+                               dukd_images_name(pass->images), (long long)shape[0], (long long)shape[1],
+                               (long long)shape[2], (long long)shape[3], (unsigned long long)size);
+        }
+    }
+    return DUKD_OK;
+}
+
+static void name_losses(dukd_session *s) {
+    for (uint32_t i = 0; i < s->recipe.n_losses; i++) s->loss_names[i] = s->recipe.loss[i].name;
+    s->loss_names[s->recipe.n_losses] = "l_total";
+}
+
+static void announce(const dukd_session *s) {
+    const dukd_config *c = &s->config;
+    char text[512];
+    dukd_config_text(c, text, sizeof text);
+    for (char *end = strchr(text, '\n'); end != NULL; end = strchr(end, '\n'))
+        *end = end[1] == '\0' ? '\0' : ';';
+    dukd_session_log(&s->host, DUKD_LOG_INFO, "dukd " DUKD_VERSION ": %u passes a step; %s",
+                     s->recipe.n_passes, text);
+    if (c->mode == DUKD_MODE_OFFICIAL && c->p_turn > 0) {
+        dukd_session_log(&s->host, DUKD_LOG_INFO,
+                         "dukd: official mode maps outputs back as the released code does: by the same "
+                         "operations in the same "
+                         "order, which does not undo a transpose with exactly one flip (paper mode does)");
+    }
+    if (c->ignored_tiles) {
+        dukd_session_log(
+            &s->host, DUKD_LOG_WARNING,
+            "dukd: only the first number of train.dukd_opt.n_gt_sub (%u) is read, as in the released code",
+            c->crops);
+    }
+}
+
+/* All that is known before memory is asked for. */
+static int32_t resolve(dukd_session *s, const dukd_session_params *params, dukd_error *error) {
+    dukd_options options;
+    int32_t status = dukd_session_check_params(params, &s->host, error);
+    if (status == DUKD_OK) status = dukd_session_ask_cancel(&s->host, error);
+    if (status == DUKD_OK) status = dukd_options_read(&options, params->options, params->n_options, error);
+    if (status == DUKD_OK)
+        status = dukd_geometry_check(&s->geometry, params, 1, error); /* the scale, for the next line */
+    if (status == DUKD_OK) status = dukd_config_resolve(&s->config, &options, params->scale, error);
+    if (status == DUKD_OK) status = dukd_geometry_check(&s->geometry, params, s->config.crops, error);
+    if (status == DUKD_OK) status = dukd_geometry_suits(&s->geometry, &s->config, &options, error);
+    if (status != DUKD_OK) return status;
+    s->owner = getpid();
+    s->flags = params->flags;
+    s->micro_count = params->micro_count;
+    s->draws.seed = params->seed;
+    dukd_recipe_build(&s->recipe, &s->config);
+    return dukd_session_find_networks(s, error);
+}
+
+static int32_t create(const dukd_session_params *params, dukd_session **out, dukd_error *error) {
+    dukd_session draft = {0};
+    int32_t status = resolve(&draft, params, error);
+    if (status != DUKD_OK) return status;
+    dukd_session *s = dukd_memory_alloc(&draft.host, sizeof *s);
+    if (s == NULL) {
+        return dukd_report(error, DUKD_E_MEMORY, "no memory for a session (%llu bytes)",
+                           (unsigned long long)sizeof *s);
+    }
+    memcpy(s, &draft, sizeof *s);
+    dukd_session_build_views(s); /* the plan, for the checks; the live passes have no memory yet */
+    status = dukd_session_check_taps(s, error);
+    if (status == DUKD_OK) status = open_backend(s, error);
+    if (status == DUKD_OK) status = alloc_images(s, error);
+    if (status == DUKD_OK) status = dukd_session_ask_cancel(&s->host, error);
+    if (status != DUKD_OK) {
+        dukd_session_destroy(s);
+        return status;
+    }
+    dukd_session_build_views(s);
+    name_losses(s);
+    announce(s);
+    *out = s;
+    return DUKD_OK;
+}
+
+int32_t dukd_session_create(const dukd_session_params *params, dukd_session **out, dukd_error *error) {
+    if (out == NULL) return dukd_report(error, DUKD_E_ARGUMENT, "create_session: out is NULL");
+    *out = NULL;
+    /* option files and messages write numbers with a point, whatever the host's locale does */
+    const locale_t c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (c_locale == (locale_t)0) return dukd_report(error, DUKD_E_MEMORY, "no memory for the C locale");
+    const locale_t host_locale = uselocale(c_locale);
+    const int32_t status = create(params, out, error);
+    uselocale(host_locale);
+    freelocale(c_locale);
+    return status;
+}
+
+void dukd_session_destroy(dukd_session *s) {
+    if (s == NULL) return;
+    const dukd_host host = s->host; /* outlives the memory that it is freed with */
+    for (uint32_t i = 0; i < DUKD_MAX_PASSES; i++) {
+        for (uint32_t k = 0; k < DUKD_MAX_INPUTS; k++) dukd_memory_free(&host, s->images[i][k]);
+        dukd_samples_destroy(&s->samples[i], &host);
+    }
+    if (s->backend != NULL) s->backend->destroy(s->backend);
+    dukd_memory_free(&host, s);
+}
+
+int32_t dukd_session_get_plan(dukd_session *s, const dukd_plan **out, dukd_error *error) {
+    const int32_t status = dukd_session_enter(s, error);
+    if (status != DUKD_OK) return status;
+    if (out == NULL) return dukd_report(error, DUKD_E_ARGUMENT, "get_plan: out is NULL");
+    *out = &s->plan;
+    return DUKD_OK;
+}

@@ -1,0 +1,214 @@
+/* The course of a step: begin_step, next_pass, end_step, cancel_step. */
+#include "report.h"
+#include "session.h"
+#include "struct_check.h"
+#include "tensor_check.h"
+#include "upcycle/make.h"
+
+#include <string.h>
+
+/* ---------------------------------------------------------------- begin_step */
+
+static int32_t check_micro(const dukd_session *s, const dukd_step *step, dukd_error *error) {
+    if (step->micro_count != s->micro_count || step->micro_index >= s->micro_count) {
+        return dukd_report(error, DUKD_E_ARGUMENT,
+                           "step: micro-batch %u of %u; the session has micro_count %u, numbered from 0",
+                           step->micro_index, step->micro_count, s->micro_count);
+    }
+    if (step->micro_index != s->next_micro && !(step->micro_index == 0 && s->may_restart)) {
+        return dukd_report(error, DUKD_E_STATE,
+                           "step: micro_index is %u, but micro-batch %u of this step comes next",
+                           step->micro_index, s->next_micro);
+    }
+    if (step->micro_index > 0 && step->iteration != s->micro_iteration) {
+        return dukd_report(error, DUKD_E_ARGUMENT,
+                           "step: iteration is %lld, but the step's first micro-batch had %lld",
+                           (long long)step->iteration, (long long)s->micro_iteration);
+    }
+    return DUKD_OK;
+}
+
+static int32_t check_step(const dukd_session *s, const dukd_step *step, dukd_error *error) {
+    int32_t status = dukd_struct_check(step, DUKD_STEP_SIZE, "step", error);
+    if (status != DUKD_OK) return status;
+    if (step->flags != 0)
+        return dukd_report(error, DUKD_E_ARGUMENT, "step: flags are 0x%x, and none is known", step->flags);
+    if (step->iteration < 1) {
+        return dukd_report(error, DUKD_E_ARGUMENT, "step: iteration is %lld; they count from 1",
+                           (long long)step->iteration);
+    }
+    if (step->first_sample < 0 || step->first_sample > INT64_MAX - s->geometry.n) {
+        return dukd_report(error, DUKD_E_ARGUMENT, "step: first_sample is %lld; samples count from 0",
+                           (long long)step->first_sample);
+    }
+    if (step->stream != NULL && s->geometry.device.device_type != DUKD_DEVICE_CUDA) {
+        return dukd_report(error, DUKD_E_ARGUMENT, "step: stream is not NULL, but the session is on the CPU");
+    }
+    dukd_tensor_rule rule = {.types = dukd_dtype_bit(s->geometry.dtype), .device = s->geometry.device};
+    dukd_geometry_images(&s->geometry, DUKD_IMAGES_LR, 1, rule.shape);
+    status = dukd_tensor_check(step->lr, &rule, "step->lr", error);
+    if (status != DUKD_OK) return status;
+    dukd_geometry_hr(&s->geometry, rule.shape);
+    status = dukd_tensor_check(step->hr, &rule, "step->hr", error);
+    return status != DUKD_OK ? status : check_micro(s, step, error);
+}
+
+static int32_t make_images(dukd_session *s, uint32_t at, dukd_error *error) {
+    const dukd_pass_recipe *pass = &s->recipe.pass[at];
+    if (pass->images == DUKD_IMAGES_LR) return DUKD_OK;
+    const dukd_pass_view *view = &s->live[at];
+    return dukd_images_make(s->backend, pass, &s->samples[at], s->geometry.scale, &s->lr.tensor,
+                            &s->hr.tensor, &view->tensor[pass->plain].tensor,
+                            &view->tensor[pass->augmented].tensor, dukd_report_to(error));
+}
+
+int32_t dukd_session_make_dependents(dukd_session *s, uint32_t of, dukd_error *error) {
+    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
+        const int32_t status = s->recipe.pass[i].after == (int32_t)of ? make_images(s, i, error) : DUKD_OK;
+        if (status != DUKD_OK) return status;
+    }
+    return DUKD_OK;
+}
+
+static int32_t choose(dukd_session *s, const dukd_step *step, dukd_error *error) {
+    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
+        const int32_t status =
+            dukd_samples_choose(&s->samples[i], &s->recipe.pass[i], &s->config, &s->geometry, &s->draws,
+                                step->iteration, step->first_sample, error);
+        if (status != DUKD_OK) return status;
+    }
+    return DUKD_OK;
+}
+
+static int32_t make_all(dukd_session *s, dukd_error *error) {
+    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
+        if (s->recipe.pass[i].after >= 0) continue; /* made when that pass is submitted */
+        int32_t status = dukd_session_ask_cancel(&s->host, error);
+        if (status == DUKD_OK) status = make_images(s, i, error);
+        if (status != DUKD_OK) return status;
+    }
+    return DUKD_OK;
+}
+
+int32_t dukd_session_begin_step(dukd_session *s, const dukd_step *step, dukd_error *error) {
+    int32_t status = dukd_session_enter(s, error);
+    if (status != DUKD_OK) return status;
+    if (s->phase != DUKD_PHASE_IDLE) {
+        return dukd_report(error, DUKD_E_STATE,
+                           "begin_step: iteration %lld is not over: call end_step or cancel_step first",
+                           (long long)s->iteration);
+    }
+    status = check_step(s, step, error);
+    if (status == DUKD_OK) status = choose(s, step, error);
+    if (status != DUKD_OK && !dukd_status_spoils(status)) return status;
+    /* from here on there is a step, if only one to cancel */
+    s->phase = DUKD_PHASE_FAILED;
+    s->iteration = step->iteration;
+    s->micro_index = step->micro_index;
+    s->handed = s->submitted = 0;
+    if (status != DUKD_OK) return status;
+    dukd_held_tensor_set(&s->lr, step->lr);
+    dukd_held_tensor_set(&s->hr, step->hr);
+    dukd_session_refresh_views(s);
+    status = make_all(s, error);
+    if (status == DUKD_OK) s->phase = DUKD_PHASE_OPEN;
+    return status;
+}
+
+/* ---------------------------------------------------------------- next_pass */
+
+int32_t dukd_session_enter_step(const dukd_session *s, const char *what, dukd_error *error) {
+    const int32_t status = dukd_session_enter(s, error);
+    if (status != DUKD_OK) return status;
+    if (s->phase == DUKD_PHASE_IDLE)
+        return dukd_report(error, DUKD_E_STATE, "%s: there is no step: call begin_step first", what);
+    if (s->phase == DUKD_PHASE_FAILED) {
+        return dukd_report(error, DUKD_E_STATE, "%s: this step has failed before: call cancel_step", what);
+    }
+    return DUKD_OK;
+}
+
+/* Whether pass `at` must wait for one that was handed out before it. */
+static bool must_wait(const dukd_session *s, uint32_t at) {
+    for (uint32_t i = 0; i < at; i++) {
+        if ((s->submitted >> i & 1) != 0) continue;
+        if (s->recipe.pass[at].after == (int32_t)i) return true;
+        if ((s->live[i].pass.flags & DUKD_PASS_OPTIMIZE_AFTER) != 0) return true;
+    }
+    return false;
+}
+
+int32_t dukd_session_next_pass(dukd_session *s, const dukd_pass **out, dukd_error *error) {
+    if (out != NULL) *out = NULL;
+    int32_t status = dukd_session_enter_step(s, "next_pass", error);
+    if (status != DUKD_OK) return status;
+    if (out == NULL) return dukd_report(error, DUKD_E_ARGUMENT, "next_pass: out is NULL");
+    status = dukd_session_ask_cancel(&s->host, error);
+    if (status != DUKD_OK) {
+        s->phase = DUKD_PHASE_FAILED;
+        return status;
+    }
+    if (s->handed == s->recipe.n_passes) {
+        s->phase = DUKD_PHASE_DONE;
+        return DUKD_STEP_DONE;
+    }
+    if (must_wait(s, s->handed)) return DUKD_WAIT;
+    *out = &s->live[s->handed++].pass;
+    return DUKD_OK;
+}
+
+/* ---------------------------------------------------------------- end_step, cancel_step */
+
+static void close_losses(dukd_session *s) {
+    const bool first = s->micro_index == 0, last = s->micro_index + 1 == s->micro_count;
+    double total = 0;
+    for (uint32_t i = 0; i < s->recipe.n_losses; i++) {
+        const dukd_loss_recipe *loss = &s->recipe.loss[i];
+        s->micro_sum[i] = first ? s->mean[i] : s->micro_sum[i] + s->mean[i];
+        if (!last) continue;
+        const double mean = s->micro_sum[i] / s->micro_count;
+        s->loss_values[i] = loss->reported * mean;
+        total += loss->weight * mean;
+    }
+    if (!last) return;
+    s->loss_values[s->recipe.n_losses] = total;
+    s->losses_iteration = s->iteration;
+    s->has_losses = true;
+}
+
+int32_t dukd_session_end_step(dukd_session *s, dukd_error *error) {
+    const int32_t status = dukd_session_enter_step(s, "end_step", error);
+    if (status != DUKD_OK) return status;
+    for (uint32_t i = 0; i < s->handed; i++) {
+        if ((s->submitted >> i & 1) == 0) {
+            return dukd_report(
+                error, DUKD_E_STATE,
+                "end_step: pass %u was handed out and not submitted: submit it, or cancel_step", i);
+        }
+    }
+    if (s->phase != DUKD_PHASE_DONE) {
+        return dukd_report(error, DUKD_E_STATE,
+                           "end_step: next_pass has not said DUKD_STEP_DONE yet: call it until it does");
+    }
+    close_losses(s);
+    s->phase = DUKD_PHASE_IDLE;
+    s->may_restart = false;
+    s->micro_iteration = s->iteration;
+    s->next_micro = (s->micro_index + 1) % s->micro_count;
+    return DUKD_OK;
+}
+
+int32_t dukd_session_cancel_step(dukd_session *s, dukd_error *error) {
+    const int32_t status = dukd_session_enter(s, error);
+    if (status != DUKD_OK) return status;
+    if (s->phase == DUKD_PHASE_IDLE)
+        return dukd_report(error, DUKD_E_STATE, "cancel_step: there is no step to cancel");
+    bool moved = false;
+    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
+        if ((s->submitted >> i & 1) != 0 && (s->live[i].pass.flags & DUKD_PASS_OPTIMIZE_AFTER) != 0)
+            moved = true;
+    }
+    s->phase = DUKD_PHASE_IDLE;
+    s->may_restart = true;
+    return moved ? DUKD_WEIGHTS_MOVED : DUKD_OK;
+}
