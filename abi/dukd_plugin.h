@@ -353,7 +353,8 @@ typedef struct dukd_submit {
     const dukd_tensor *grad_scale_dev;
 } dukd_submit;
 
-/* Named scalars of the last step that was ended. Not finite values are given as they are. */
+/* Named scalars of the last step that was ended. One is "l_total": the sum, weights included, of which the
+ * gradients of all passes together are the derivative. Not finite values are given as they are. */
 typedef struct dukd_losses {
     uint32_t struct_size;
     uint32_t n_losses; /* out */
