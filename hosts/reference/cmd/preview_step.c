@@ -1,0 +1,281 @@
+#include "cmd/preview_step.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/plugin_load.h"
+#include "train/answers.h"
+
+enum { STUDENT, TEACHER, MAX_TAPS = 8 };
+
+typedef struct {
+    const dukd_preview_request *r;
+    dukd_network *networks[2];
+    dukd_preview *out;
+    const float *reference; /* HR, to compare the teacher's answer for LR with */
+    int64_t reference_shape[4];
+} preview_run;
+
+static int64_t count_of(const int64_t shape[4]) {
+    return shape[0] * shape[1] * shape[2] * shape[3];
+}
+
+static void *copy_of(const void *from, size_t size) {
+    void *to = from ? malloc(size) : NULL;
+    if (to) memcpy(to, from, size);
+    return to;
+}
+
+/* Takes values over; they are freed with the preview. */
+static int add_column(preview_run *p, const char *heading, const int64_t shape[4], float *values,
+                      dukd_failure *f) {
+    if (!values)
+        return dukd_fail_memory(f, "a column of the preview", 4 * (unsigned long long)count_of(shape));
+    if (p->out->count == DUKD_PREVIEW_COLUMNS) {
+        free(values);
+        return dukd_fail(f, DUKD_FAILED, "the step has more than %d inputs and answers",
+                         DUKD_PREVIEW_COLUMNS);
+    }
+    dukd_preview_column *c = &p->out->columns[p->out->count++];
+    snprintf(c->heading, sizeof c->heading, "%s", heading);
+    memcpy(c->shape, shape, sizeof c->shape);
+    c->values = values;
+    return DUKD_DONE;
+}
+
+static const char *origin_name(const dukd_origin *o) {
+    switch (o ? o->kind : DUKD_ORIGIN_OTHER) {
+    case DUKD_ORIGIN_LR:
+        return "x (LR)";
+    case DUKD_ORIGIN_HR:
+        return "zoom in";
+    case DUKD_ORIGIN_LR_DOWN:
+        return "zoom out";
+    default:
+        return "input";
+    }
+}
+
+static int augmented(const dukd_origin *o) {
+    for (uint32_t i = 0; o && o->augment && i < o->n_samples; i++)
+        if (o->augment[i]) return 1;
+    return 0;
+}
+
+/* A tensor of the plugin's as a column of its own. */
+static int add_input(preview_run *p, const dukd_input *in, dukd_failure *f) {
+    char heading[DUKD_PREVIEW_LABEL];
+    const dukd_origin *o = in->origin;
+    size_t n = (size_t)in->tensor->shape[0];
+    float *room = dukd_weights_alloc(count_of(in->tensor->shape));
+    if (room) {
+        const float *dense = dukd_dense(in->tensor, room);
+        if (dense != room) memcpy(room, dense, (size_t)count_of(in->tensor->shape) * sizeof *room);
+    }
+    snprintf(heading, sizeof heading, augmented(o) ? "D(%s)" : "%s", origin_name(o));
+    int status = add_column(p, heading, in->tensor->shape, room, f);
+    if (status || !o) return status;
+    dukd_preview_column *c = &p->out->columns[p->out->count - 1];
+    c->augment = copy_of(o->augment, n * sizeof *o->augment);
+    c->rows = copy_of(o->rows, n * sizeof *o->rows);
+    c->cols = copy_of(o->cols, n * sizeof *o->cols);
+    return DUKD_DONE;
+}
+
+static int answer(preview_run *p, uint32_t network, const dukd_tensor *in, const int64_t shape[4],
+                  float *values, dukd_failure *f) {
+    dukd_exec *exec = NULL;
+    const dukd_exec_spec spec = {.purpose = DUKD_INFER,
+                                 .batch = (int32_t)in->shape[0],
+                                 .height = (int32_t)in->shape[2],
+                                 .width = (int32_t)in->shape[3]};
+    float *room = dukd_weights_alloc(count_of(in->shape));
+    if (!room || !values) {
+        free(room);
+        return dukd_fail_memory(f, "an answer", 4 * (unsigned long long)count_of(shape));
+    }
+    int status = dukd_network_compile(p->networks[network], &spec, &exec, f);
+    if (status == DUKD_DONE) status = dukd_exec_forward(exec, spec.batch, dukd_dense(in, room), &values, f);
+    free(room);
+    return status;
+}
+
+static int add_difference(preview_run *p, const float *answer_values, dukd_failure *f) {
+    int64_t n = count_of(p->reference_shape);
+    float *d = dukd_weights_alloc(n);
+    for (int64_t i = 0; d && i < n; i++) d[i] = fabsf(answer_values[i] - p->reference[i]) * 4;
+    return add_column(p, "4 |T(x) - y|", p->reference_shape, d, f);
+}
+
+/* What the host declares; the plugin asks for the shape of every tap when the session is made. */
+static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]) {
+    const preview_run *p = ctx;
+    const dukd_graph *g = tap->network == STUDENT ? p->r->student->graph : p->r->teacher->graph;
+    int64_t up = dukd_graph_upscale(g);
+    if (tap->layer || tap->from_layer || in[1] != dukd_graph_op(g, 0)->channels) return 1;
+    memcpy(out, (int64_t[4]){in[0], in[1], in[2] * up, in[3] * up}, 4 * sizeof *out);
+    return 0;
+}
+
+typedef struct {
+    dukd_tensor value, grad;
+    int64_t shape[4];
+    float *values, *grads;
+} tap_tensors;
+
+static void free_taps(tap_tensors *t) {
+    for (int i = 0; i < MAX_TAPS; i++) {
+        free(t[i].values);
+        free(t[i].grads);
+    }
+}
+
+static int compute_tap(preview_run *p, const dukd_pass *pass, const dukd_tap *tap, tap_tensors *t,
+                       dukd_failure *f) {
+    const dukd_input *in = pass->inputs[tap->source_id];
+    if (tap_shape(p, tap, in->tensor->shape, t->shape))
+        return dukd_fail(f, DUKD_FAILED, "the plugin taps what this preview cannot show");
+    int64_t n = count_of(t->shape);
+    t->value = (dukd_tensor){
+        .device = {DUKD_DEVICE_CPU, 0}, .ndim = 4, .dtype = {DUKD_TYPE_FLOAT, 32, 1}, .shape = t->shape};
+    t->grad = t->value;
+    t->value.data = t->values = dukd_weights_alloc(n);
+    t->grad.data = t->grads = dukd_weights_alloc(n);
+    if (!t->grads) return dukd_fail_memory(f, "a gradient", 4 * (unsigned long long)n);
+    int status = answer(p, tap->network, in->tensor, t->shape, t->values, f);
+    if (status || (tap->network == STUDENT && !p->r->show_student)) return status;
+    char heading[DUKD_PREVIEW_LABEL];
+    const char *letter = tap->network == STUDENT ? "S" : "T";
+    snprintf(heading, sizeof heading, "%s(%s%s)", letter, augmented(in->origin) ? "D " : "",
+             origin_name(in->origin));
+    status = add_column(p, heading, t->shape, copy_of(t->values, (size_t)n * sizeof(float)), f);
+    int of_lr = in->origin && in->origin->kind == DUKD_ORIGIN_LR && tap->network == TEACHER;
+    if (status == DUKD_DONE && of_lr && n == count_of(p->reference_shape))
+        status = add_difference(p, t->values, f);
+    return status;
+}
+
+static int show_pass(preview_run *p, dukd_session *s, const dukd_pass *pass, dukd_failure *f) {
+    tap_tensors taps[MAX_TAPS] = {0};
+    const dukd_tensor *values[MAX_TAPS], *grads[MAX_TAPS];
+    int status = DUKD_DONE;
+    if (pass->n_taps > MAX_TAPS) return dukd_fail(f, DUKD_FAILED, "a pass has more than %d taps", MAX_TAPS);
+    for (uint32_t i = 0; i < pass->n_inputs && status == DUKD_DONE; i++) {
+        const dukd_origin *o = pass->inputs[i]->origin;
+        if (o && o->kind == DUKD_ORIGIN_LR && !augmented(o)) continue; /* the batch is shown already */
+        status = add_input(p, pass->inputs[i], f);
+    }
+    for (uint32_t i = 0; i < pass->n_taps && status == DUKD_DONE; i++) {
+        status = compute_tap(p, pass, pass->taps[i], &taps[i], f);
+        values[i] = &taps[i].value;
+        grads[i] = pass->taps[i]->flags & DUKD_TAP_WANT_GRAD ? &taps[i].grad : NULL;
+    }
+    if (status == DUKD_DONE) {
+        dukd_error e = dukd_error_ready();
+        const dukd_submit submit = {.struct_size = DUKD_SUBMIT_SIZE,
+                                    .pass_id = pass->id,
+                                    .n_taps = pass->n_taps,
+                                    .values = values,
+                                    .grads = grads,
+                                    .grad_scale = 1};
+        int32_t code = p->r->plugin->submit_pass(s, &submit, &e);
+        if (code != DUKD_OK) status = dukd_fail_plugin(f, "submit_pass", code, &e);
+    }
+    free_taps(taps);
+    return status;
+}
+
+static int run_step(preview_run *p, dukd_session *s, const dukd_tensor *lr, const dukd_tensor *hr,
+                    dukd_failure *f) {
+    dukd_error e = dukd_error_ready();
+    const dukd_step step = {.struct_size = DUKD_STEP_SIZE,
+                            .iteration = p->r->batch->iteration,
+                            .first_sample = p->r->batch->first_sample,
+                            .micro_count = 1,
+                            .lr = lr,
+                            .hr = hr};
+    int32_t code = p->r->plugin->begin_step(s, &step, &e);
+    if (code != DUKD_OK) return dukd_fail_plugin(f, "begin_step", code, &e);
+    for (;;) {
+        const dukd_pass *pass = NULL;
+        code = p->r->plugin->next_pass(s, &pass, &e);
+        if (code == DUKD_STEP_DONE) break;
+        if (code != DUKD_OK) return dukd_fail_plugin(f, "next_pass", code, &e);
+        int status = show_pass(p, s, pass, f);
+        if (status) return status;
+    }
+    return DUKD_DONE;
+}
+
+static int make_networks(preview_run *p, dukd_failure *f) {
+    const dukd_ready_network *ready[2] = {p->r->student, p->r->teacher};
+    for (int i = 0; i < 2; i++) {
+        if (!ready[i]->graph) continue;
+        int status =
+            dukd_network_create(&p->networks[i], p->r->engine, ready[i]->graph, p->r->options->precision, f);
+        if (status == DUKD_DONE) status = dukd_network_set_weights(p->networks[i], ready[i]->weights, f);
+        if (status) return status;
+    }
+    return DUKD_DONE;
+}
+
+int dukd_preview_run(dukd_preview *out, const dukd_preview_request *r, dukd_failure *f) {
+    static const char *const names[] = {"student", "teacher"};
+    const dukd_run_options *o = r->options;
+    int64_t side = o->train_data.gt_size / o->scale, hr_side = o->train_data.gt_size, n = o->train_data.batch;
+    int64_t lr_shape[4] = {n, 3, side, side}, hr_shape[4] = {n, 3, hr_side, hr_side};
+    preview_run p = {.r = r, .out = out, .reference = r->batch->hr};
+    memcpy(p.reference_shape, hr_shape, sizeof hr_shape);
+    const dukd_host host = {.struct_size = DUKD_HOST_SIZE,
+                            .n_networks = r->teacher->graph ? 2 : 1,
+                            .ctx = &p,
+                            .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_MODE_TRAIN,
+                            .networks = names,
+                            .tap_shape = tap_shape};
+    const dukd_session_params params = {.struct_size = DUKD_SESSION_PARAMS_SIZE,
+                                        .host = &host,
+                                        .options = o->plugin_options,
+                                        .n_options = o->plugin_option_count,
+                                        .micro_count = 1,
+                                        .seed = r->seed,
+                                        .lr_shape = {n, 3, side, side},
+                                        .scale = o->scale,
+                                        .dtype = {DUKD_TYPE_FLOAT, 32, 1},
+                                        .device = {DUKD_DEVICE_CPU, 0}};
+    dukd_tensor lr = {.data = (void *)(uintptr_t)r->batch->lr,
+                      .device = {DUKD_DEVICE_CPU, 0},
+                      .ndim = 4,
+                      .dtype = {DUKD_TYPE_FLOAT, 32, 1},
+                      .shape = lr_shape};
+    dukd_tensor hr = lr;
+    hr.data = (void *)(uintptr_t)r->batch->hr;
+    hr.shape = hr_shape;
+    dukd_session *session = NULL;
+    dukd_error e = dukd_error_ready();
+    int status = make_networks(&p, f);
+    if (status == DUKD_DONE) {
+        int32_t code = r->plugin->create_session(&params, &session, &e);
+        if (code != DUKD_OK) status = dukd_fail_plugin(f, "create_session", code, &e);
+    }
+    if (status == DUKD_DONE)
+        status = add_column(&p, "x (LR)", lr_shape, copy_of(r->batch->lr, (size_t)count_of(lr_shape) * 4), f);
+    if (status == DUKD_DONE)
+        status = add_column(&p, "y (HR)", hr_shape, copy_of(r->batch->hr, (size_t)count_of(hr_shape) * 4), f);
+    if (status == DUKD_DONE) status = run_step(&p, session, &lr, &hr, f);
+    r->plugin->destroy_session(session);
+    dukd_network_destroy(p.networks[STUDENT]);
+    dukd_network_destroy(p.networks[TEACHER]);
+    return status;
+}
+
+void dukd_preview_free(dukd_preview *p) {
+    for (int32_t i = 0; i < p->count; i++) {
+        free(p->columns[i].values);
+        free(p->columns[i].augment);
+        free(p->columns[i].rows);
+        free(p->columns[i].cols);
+    }
+    p->count = 0;
+}
