@@ -109,7 +109,7 @@ static void copy_and_ask_python(const char *path) {
 static void test_python_reads_what_was_written(void **state) {
     (void)state;
     if (!getenv("DUKD_PYTHON")) {
-        print_message("skipped: DUKD_PYTHON names no Python with safetensors and numpy\n");
+        print_message("SKIP: DUKD_PYTHON names no Python with safetensors and numpy\n");
         skip();
     }
     assert_true(for_each_golden(copy_and_ask_python) > 0);

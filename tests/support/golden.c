@@ -18,20 +18,33 @@ struct dukd_golden {
     char path[1024];
 };
 
-void dukd_shared_path(char *out, size_t size, const char *relative) {
+static int is_shared(char *out, size_t size, const char *relative) {
     const char *shared = getenv("DUKD_SHARED");
     int length = shared && *shared ? snprintf(out, size, "%s/%s", shared, relative)
                                    : snprintf(out, size, "%s/../shared/%s", DUKD_SOURCE_DIR, relative);
     assert_true(length > 0 && (size_t)length < size);
-    if (access(out, R_OK) == 0) return;
-    print_message("skipped: %s is not there; DUKD_SHARED names the folder of the shared data\n", out);
+    return access(out, R_OK) == 0;
+}
+
+void dukd_shared_path(char *out, size_t size, const char *relative) {
+    if (is_shared(out, size, relative)) return;
+    print_message("SKIP: %s is not there; DUKD_SHARED names the folder of the shared data\n", out);
     skip();
 }
 
-dukd_golden *dukd_golden_open(const char *name) {
-    char relative[256], path[1024];
+/* The shared file, else the copy in the sources. */
+static void golden_path(char *out, size_t size, const char *name) {
+    char relative[256];
     assert_true(snprintf(relative, sizeof relative, "golden/%s.safetensors", name) < (int)sizeof relative);
-    dukd_shared_path(path, sizeof path, relative);
+    if (is_shared(out, size, relative)) return;
+    assert_true(snprintf(out, size, "%s/tests/golden/data/%s.safetensors", DUKD_SOURCE_DIR, name) <
+                (int)size);
+    if (access(out, R_OK) != 0) dukd_shared_path(out, size, relative);
+}
+
+dukd_golden *dukd_golden_open(const char *name) {
+    char path[1024];
+    golden_path(path, sizeof path, name);
     dukd_golden *g = calloc(1, sizeof *g);
     assert_non_null(g);
     memcpy(g->path, path, sizeof path);

@@ -1,8 +1,9 @@
 /* Golden files: tensors computed elsewhere, in ../shared/golden (see its README), and other shared data.
  *
- * The folder is the environment's DUKD_SHARED, else ../shared beside the sources. Where it or the file is absent the
- * running cmocka test is skipped, with the reason printed. A file that is there but damaged, and a tensor that is
- * missing or of another type, fails the test. Names are printf formats: dukd_golden_f32(g, "input.%d", i). */
+ * The shared folder is the environment's DUKD_SHARED, else ../shared beside the sources; the smaller golden files are in
+ * tests/golden/data as well. Where a file is in neither the running cmocka test is skipped, with the reason printed. A file
+ * that is there but damaged, and a tensor that is missing or of another type, fails the test. Names are printf
+ * formats: dukd_golden_f32(g, "input.%d", i). */
 #ifndef DUKD_TEST_GOLDEN_H
 #define DUKD_TEST_GOLDEN_H
 
@@ -19,7 +20,7 @@ typedef struct {
     int64_t count;
 } dukd_golden_tensor;
 
-/* ../shared/golden/NAME.safetensors. Never NULL: skips or fails instead. */
+/* golden/NAME.safetensors. Never NULL: skips or fails instead. */
 dukd_golden *dukd_golden_open(const char *name);
 void dukd_golden_close(dukd_golden *g); /* NULL is allowed */
 

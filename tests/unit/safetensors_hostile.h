@@ -52,7 +52,7 @@ static const dukd_hostile_file dukd_hostile_files[] = {
     {"{" AT("a", "U8", "[8]", "[0,8,9]") "}", 8, "expected ',' or ']'"},
     {"{" AT("a", "U8", "[8]", "[0]") "}", 8, "expected ','"},
     {"{" AT("a", "U8", "[1,1,1,1,1,1,1,1,8]", "[0,8]") "}", 8, "more than 8 dimensions"},
-    /* names */
+    /* names; the last of these end at the end of the memory */
     {"{" AT("a", "U8", "[1]", "[0,1]") "," AT("a", "U8", "[1]", "[1,2]") "}", 2, "tensor 'a' is there twice"},
     {"{" AT("a", "U8", "[1]", "[0,1]") "," AT("b", "U8", "[1]", "[2,3]") "," AT("\\u0061", "U8", "[1]",
                                                                                 "[1,2]") "}",
@@ -62,9 +62,9 @@ static const dukd_hostile_file dukd_hostile_files[] = {
     {"{" AT("a\x01", "U8", "[1]", "[0,1]") "}", 1, "a control character"},
     {"{" AT("a\\x41", "U8", "[1]", "[0,1]") "}", 1, "an unknown escape"},
     {"{" AT("a\\u12g4", "U8", "[1]", "[0,1]") "}", 1, "four hexadecimal digits"},
-    {"{\"a\\u12", 1, "four hexadecimal digits"},
-    {"{\"a\\", 1, "a string does not end"},
-    {"{\"a", 1, "a string does not end"},
+    {"{\"a\\u12", 0, "four hexadecimal digits"},
+    {"{\"a\\", 0, "a string does not end"},
+    {"{\"a", 0, "a string does not end"},
     {"{" AT("\\ud83d", "U8", "[1]", "[0,1]") "}", 1, "half of a surrogate pair"},
     {"{" AT("\\ud83d\\u0041", "U8", "[1]", "[0,1]") "}", 1, "half of a surrogate pair"},
     {"{" AT("\\ude00", "U8", "[1]", "[0,1]") "}", 1, "half of a surrogate pair"},
@@ -79,7 +79,7 @@ static const dukd_hostile_file dukd_hostile_files[] = {
     {"{" AT("\xED\xA0\x80", "U8", "[1]", "[0,1]") "}", 1, "not UTF-8"},
     {"{" AT("\xF4\x90\x80\x80", "U8", "[1]", "[0,1]") "}", 1, "not UTF-8"},
     {"{" AT("\xFF", "U8", "[1]", "[0,1]") "}", 1, "not UTF-8"},
-    {"{\"\xF0\x9F\x98", 1, "not UTF-8"},
+    {"{\"\xF0\x9F\x98", 0, "not UTF-8"},
     /* entries */
     {"{" AT("a", "F8_E4M3", "[1]", "[0,1]") "}", 1,
      "tensor 'a' is of type 'F8_E4M3', which cannot be read here"},

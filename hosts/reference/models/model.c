@@ -1,8 +1,6 @@
 /* The list of networks; a network's options read from text and checked; its graph built. */
 #include "models/model.h"
 
-#include <errno.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +51,7 @@ static bool read_number(const char *text, bool whole, double *out) {
         return false;
     char *end;
     *out = strtod(text, &end);
-    return *end == '\0' && isfinite(*out);
+    return *end == '\0'; /* an overflow gives infinity, which no range holds */
 }
 
 /* The message says in one sentence what the option takes: its kind, its range and what was written. */
