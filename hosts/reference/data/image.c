@@ -196,8 +196,7 @@ void dukd_image_to_planes(const dukd_image *image, float *planes) {
     }
 }
 
-/* A value that is not a number becomes 0. */
-static uint8_t to_byte(float value) {
+uint8_t dukd_image_sample(float value) {
     if (!(value > 0.0f)) return 0;
     if (value >= 1.0f) return 255;
     return (uint8_t)rintf(value * 255.0f); /* the default rounding mode: half to even */
@@ -210,7 +209,7 @@ int dukd_image_from_planes(const float *planes, int32_t width, int32_t height, d
     const int64_t pixels = (int64_t)width * height;
     uint8_t *samples = out->samples;
     for (int64_t i = 0; i < pixels; i++) {
-        for (int c = 0; c < 3; c++) samples[3 * i + c] = to_byte(planes[c * pixels + i]);
+        for (int c = 0; c < 3; c++) samples[3 * i + c] = dukd_image_sample(planes[c * pixels + i]);
     }
     return DUKD_DONE;
 }

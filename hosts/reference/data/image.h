@@ -39,6 +39,8 @@ int dukd_image_write_png(const char *path, const dukd_image *image, dukd_failure
 
 /* value / 255 or value / 65535, as 3 x height x width f32 planes. */
 void dukd_image_to_planes(const dukd_image *image, float *planes);
+/* One sample of that: clamped to [0,1], times 255, rounded half to even. What is not a number becomes 0. */
+uint8_t dukd_image_sample(float value);
 /* Clamps to [0,1], times 255, rounds half to even: planes 3 x height x width -> 8-bit image (created). */
 int dukd_image_from_planes(const float *planes, int32_t width, int32_t height, dukd_image *out,
                            dukd_failure *f);

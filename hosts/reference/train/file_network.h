@@ -1,0 +1,14 @@
+/* Which network a weights file belongs to: what training writes into its metadata, read back. */
+#ifndef DUKD_FILE_NETWORK_H
+#define DUKD_FILE_NETWORK_H
+
+#include "common/failure.h"
+#include "models/model.h"
+
+/* The key of a network file's metadata that holds dukd_model_spec_text of its network. */
+#define DUKD_NETWORK_METADATA "network"
+
+/* DUKD_FAILED where the file has no such entry (the message says what to give instead), or one that is no network. */
+int dukd_file_network(const char *path, dukd_model_spec *out, dukd_failure *f);
+
+#endif
