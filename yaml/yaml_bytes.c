@@ -60,8 +60,7 @@ bool dukd_yaml_printable(uint32_t p) {
            (p >= 0xe000 && p <= 0xfffd && p != 0xfeff) || (p >= 0x10000 && p <= 0x10ffff);
 }
 
-bool dukd_yaml_text_check(const char *text, size_t size, const char *file, dukd_yaml_error *error) {
-    dukd_yaml_place at = {file, 1, 1};
+bool dukd_yaml_text_check(const char *text, size_t size, dukd_yaml_place at, dukd_yaml_error *error) {
     if (size > DUKD_YAML_MAX_BYTES) {
         at.line = 0;
         return dukd_yaml_fail(error, DUKD_YAML_WRONG, &at, "larger than %d bytes: this is no option file",
@@ -77,8 +76,7 @@ bool dukd_yaml_text_check(const char *text, size_t size, const char *file, dukd_
         }
         if (!dukd_yaml_printable(p) && p != '\t' && p != '\n' && p != '\r') {
             return dukd_yaml_fail(error, DUKD_YAML_WRONG, &at,
-                                  "control character U+%04X in the file; an option file is plain text",
-                                  (unsigned)p);
+                                  "control character U+%04X; options are plain text", (unsigned)p);
         }
         i += n;
         /* Lines as libyaml counts them. */
@@ -91,4 +89,10 @@ bool dukd_yaml_text_check(const char *text, size_t size, const char *file, dukd_
         }
     }
     return true;
+}
+
+unsigned dukd_yaml_columns(const char *text, size_t size) {
+    unsigned n = 0;
+    for (size_t i = 0; i < size; i++) n += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return n;
 }

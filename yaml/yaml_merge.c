@@ -60,7 +60,7 @@ bool dukd_yaml_unite(dukd_yaml *y, dukd_yaml_node *mapping, dukd_yaml_node *cons
     }
     qsort(entries, kept, sizeof *entries, by_order);
     for (size_t i = own; i < kept && ok; i++) {
-        dukd_yaml_node *copy = dukd_yaml_node_copy(y, entries[i].node, depth + 1, error);
+        dukd_yaml_node *copy = dukd_yaml_node_copy(y, entries[i].node, depth + 1, mapping->place, error);
         if (copy) {
             copy->key = entries[i].node->key;
             copy->key_place = entries[i].node->key_place;

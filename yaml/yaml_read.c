@@ -103,7 +103,7 @@ static dukd_yaml_node *follow(reader *r, const yaml_event_t *event, unsigned dep
             dukd_yaml_fail(r->error, DUKD_YAML_WRONG, &at, "*%.80s stands inside what it refers to", name);
             return NULL;
         }
-        return dukd_yaml_node_copy(r->y, r->anchors[i].node, depth, r->error);
+        return dukd_yaml_node_copy(r->y, r->anchors[i].node, depth, at, r->error);
     }
     dukd_yaml_fail(r->error, DUKD_YAML_WRONG, &at,
                    "*%.80s: nothing above is called &%.80s; quote a text that begins with *", name, name);
@@ -298,9 +298,10 @@ dukd_yaml_node *dukd_yaml_parse(dukd_yaml *y, const char *text, size_t size, con
         text += 3;
         size -= 3;
     }
-    if (!dukd_yaml_text_check(text, size, file, error)) return NULL;
     r.file = dukd_yaml_keep(y, file, strlen(file), error);
     if (!r.file) return NULL;
+    const dukd_yaml_place start = {r.file, 1, 1 + column};
+    if (!dukd_yaml_text_check(text, size, start, error)) return NULL;
     if (!yaml_parser_initialize(&r.parser)) {
         dukd_yaml_fail_memory(error);
         return NULL;

@@ -39,7 +39,7 @@ static dukd_yaml_node *read_value(dukd_yaml *y, const char *text, size_t size, d
             return NULL;
         }
     } else {
-        if (!dukd_yaml_text_check(text, size, place.file, error)) return NULL;
+        if (!dukd_yaml_text_check(text, size, place, error)) return NULL;
         node = dukd_yaml_node_new(y, DUKD_YAML_SCALAR, place, error);
         if (!node) return NULL;
         node->text = dukd_yaml_keep(y, text, size, error);
@@ -103,8 +103,8 @@ static bool path_check(const char *path, size_t size, char separator, dukd_yaml_
         const char *end = memchr(path + i, separator, size - i);
         const size_t n = end ? (size_t)(end - path) - i : size - i;
         if (!dukd_yaml_key_check(path + i, n, place, error)) return false;
+        place.column += dukd_yaml_columns(path + i, n) + 1;
         i += n + 1;
-        place.column += (unsigned)n + 1;
     }
     if (*depth < DUKD_YAML_MAX_DEPTH) return true;
     return dukd_yaml_fail(error, DUKD_YAML_WRONG, &place, "a path of more than %d keys", DUKD_YAML_MAX_DEPTH);
@@ -139,11 +139,12 @@ static bool override(dukd_yaml *y, const syntax *s, unsigned number, const char 
     unsigned depth;
     size_t size = (size_t)(equals - argument);
     while (size && argument[size - 1] == ' ') size--;
-    if (!dukd_yaml_text_check(argument, size, place.file, error) ||
+    if (!dukd_yaml_text_check(argument, size, place, error) ||
         !path_check(argument, size, s->separator, place, &depth, error)) {
         return false;
     }
-    const dukd_yaml_place value_place = {place.file, 1, (unsigned)(equals - argument) + 2};
+    const dukd_yaml_place value_place = {place.file, 1,
+                                         dukd_yaml_columns(argument, (size_t)(equals - argument)) + 2};
     const dukd_yaml_node *value =
         read_value(y, equals + 1, strlen(equals + 1), value_place, s->none, depth, error);
     return value && put(y, argument, size, s->separator, value, place, error);

@@ -52,8 +52,8 @@ bool dukd_yaml_node_append(dukd_yaml *y, dukd_yaml_node *parent, dukd_yaml_node 
     return true;
 }
 
-dukd_yaml_node *dukd_yaml_node_copy(dukd_yaml *y, const dukd_yaml_node *node, unsigned depth,
-                                    dukd_yaml_error *error) {
+static dukd_yaml_node *copy_below(dukd_yaml *y, const dukd_yaml_node *node, unsigned depth,
+                                  dukd_yaml_error *error) {
     if (depth > DUKD_YAML_MAX_DEPTH) {
         dukd_yaml_fail(error, DUKD_YAML_WRONG, &node->place, "nested deeper than %d levels",
                        DUKD_YAML_MAX_DEPTH);
@@ -66,13 +66,28 @@ dukd_yaml_node *dukd_yaml_node_copy(dukd_yaml *y, const dukd_yaml_node *node, un
     copy->quoted = node->quoted;
     copy->text = node->text;
     for (size_t i = 0; i < node->count; i++) {
-        dukd_yaml_node *child = dukd_yaml_node_copy(y, node->items[i], depth + 1, error);
+        dukd_yaml_node *child = copy_below(y, node->items[i], depth + 1, error);
         if (!child) return NULL;
         child->key = node->items[i]->key;
         child->key_place = node->items[i]->key_place;
         if (!dukd_yaml_node_append(y, copy, child, error)) return NULL;
     }
     return copy;
+}
+
+dukd_yaml_node *dukd_yaml_node_copy(dukd_yaml *y, const dukd_yaml_node *node, unsigned depth,
+                                    dukd_yaml_place at, dukd_yaml_error *error) {
+    dukd_yaml_error inner;
+    dukd_yaml_node *copy = copy_below(y, node, depth, &inner);
+    if (copy) return copy;
+    if (inner.status != DUKD_YAML_WRONG) {
+        dukd_yaml_fail_memory(error);
+    } else {
+        dukd_yaml_fail(error, DUKD_YAML_WRONG, &at,
+                       "what this refers to makes more than %d values in all, or nests deeper than %d levels",
+                       DUKD_YAML_MAX_NODES, DUKD_YAML_MAX_DEPTH);
+    }
+    return NULL;
 }
 
 bool dukd_yaml_position_read(const char *text, size_t size, size_t *position) {

@@ -30,9 +30,9 @@ dukd_yaml_node *dukd_yaml_node_new(dukd_yaml *y, dukd_yaml_kind kind, dukd_yaml_
                                    dukd_yaml_error *error);
 bool dukd_yaml_node_append(dukd_yaml *y, dukd_yaml_node *parent, dukd_yaml_node *child,
                            dukd_yaml_error *error);
-/* A copy of the subtree, `depth` levels below the root, without key and parent. */
+/* A copy of the subtree for a place `depth` levels below the root, without key and parent; errors are about `at`. */
 dukd_yaml_node *dukd_yaml_node_copy(dukd_yaml *y, const dukd_yaml_node *node, unsigned depth,
-                                    dukd_yaml_error *error);
+                                    dukd_yaml_place at, dukd_yaml_error *error);
 /* The child with the key text[size], or the list element with that number; NULL: none. */
 dukd_yaml_node *dukd_yaml_node_child(const dukd_yaml_node *node, const char *text, size_t size);
 /* May text[size] be a key? If not, the error says why. */
@@ -78,8 +78,11 @@ void dukd_yaml_print_int(dukd_yaml_int value, char buf[DUKD_YAML_NUMBER]);
 
 /* ---- yaml_bytes.c: a file's bytes, and whether they are text. */
 char *dukd_yaml_load(const char *path, size_t *size, dukd_yaml_error *error); /* malloc'd */
-/* UTF-8 without control characters, at most DUKD_YAML_MAX_BYTES; else the place of the first byte that is not. */
-bool dukd_yaml_text_check(const char *text, size_t size, const char *file, dukd_yaml_error *error);
+/* UTF-8 without control characters, at most DUKD_YAML_MAX_BYTES; else the place of the first byte that is not. `at` is the
+ * place of the first. */
+bool dukd_yaml_text_check(const char *text, size_t size, dukd_yaml_place at, dukd_yaml_error *error);
+/* Characters in valid UTF-8. */
+unsigned dukd_yaml_columns(const char *text, size_t size);
 /* Decodes one character of text[size]: its length in bytes, 0 where it is not valid UTF-8. */
 size_t dukd_yaml_utf8_decode(const unsigned char *text, size_t size, uint32_t *point);
 bool dukd_yaml_printable(uint32_t point); /* may it stand in a YAML file as it is? */

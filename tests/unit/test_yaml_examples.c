@@ -1,0 +1,352 @@
+/* The example files in yaml/: each parses, has only keys that exist, and says what its name says; the rows of an ablation
+ * differ in nothing but what is ablated. */
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dukd_yaml.h"
+
+#define FOLDER DUKD_SOURCE_DIR "/yaml/"
+
+static dukd_yaml_error e;
+
+static dukd_yaml *example(const char *name) {
+    char path[1024];
+    snprintf(path, sizeof path, FOLDER "%s", name);
+    dukd_yaml *y = dukd_yaml_read_file(path, &e);
+    if (!y) fail_msg("%s", e.message);
+    return y;
+}
+
+static const char *text_at(const dukd_yaml *y, const char *path) {
+    const char *text = "";
+    if (!dukd_yaml_require(dukd_yaml_root(y), path, &e) ||
+        !dukd_yaml_get_string(dukd_yaml_root(y), path, &text, &e)) {
+        fail_msg("%s", e.message);
+    }
+    return text;
+}
+
+static int64_t whole_at(const dukd_yaml *y, const char *path) {
+    int64_t value = 0;
+    if (!dukd_yaml_require(dukd_yaml_root(y), path, &e) ||
+        !dukd_yaml_get_int64(dukd_yaml_root(y), path, 0, INT64_MAX, &value, &e)) {
+        fail_msg("%s", e.message);
+    }
+    return value;
+}
+
+static bool flag_at(const dukd_yaml *y, const char *path) {
+    bool value = false;
+    if (!dukd_yaml_get_bool(dukd_yaml_root(y), path, &value, &e)) fail_msg("%s", e.message);
+    return value;
+}
+
+static double number_at(const dukd_yaml *y, const char *path) {
+    double value = -1;
+    if (!dukd_yaml_require(dukd_yaml_root(y), path, &e) ||
+        !dukd_yaml_get_double(dukd_yaml_root(y), path, 0, 1e9, &value, &e)) {
+        fail_msg("%s", e.message);
+    }
+    return value;
+}
+
+/* BasicSR's keys as far as examples use them, the released code's, and this project's own. */
+static const dukd_yaml_known known[] = {
+    {"name", NULL},
+    {"model_type", NULL},
+    {"scale", NULL},
+    {"num_gpu", NULL},
+    {"manual_seed", NULL},
+    {"num_threads", NULL},
+    {"precision", NULL},
+    {"datasets.*.name", NULL},
+    {"datasets.*.type", NULL},
+    {"datasets.*.dataroot_gt", NULL},
+    {"datasets.*.dataroot_lq", NULL},
+    {"datasets.*.filename_tmpl", NULL},
+    {"datasets.*.io_backend.type", NULL},
+    {"datasets.train.gt_size", NULL},
+    {"datasets.train.use_hflip", NULL},
+    {"datasets.train.use_rot", NULL},
+    {"datasets.train.num_worker_per_gpu", NULL},
+    {"datasets.train.batch_size_per_gpu", NULL},
+    {"datasets.train.dataset_enlarge_ratio", NULL},
+    {"datasets.train.prefetch_mode", NULL},
+#define EDSR(section)                                                                                        \
+    {section ".type", NULL}, {section ".num_in_ch", NULL}, {section ".num_out_ch", NULL},                    \
+        {section ".num_feat", NULL}, {section ".num_block", NULL}, {section ".upscale", NULL},               \
+        {section ".res_scale", NULL}, {section ".img_range", NULL}, {                                        \
+        section ".rgb_mean", NULL                                                                            \
+    }
+    EDSR("network_g"),
+    EDSR("network_t"),
+    {"path.pretrain_network_g", NULL},
+    {"path.strict_load_g", NULL},
+    {"path.pretrain_network_t", NULL},
+    {"path.param_key_t", NULL},
+    {"path.resume_state", NULL},
+    {"train.mode", NULL},
+    {"train.terms", NULL},
+    {"train.w_rec", NULL},
+    {"train.w_kd", NULL},
+    {"train.w_dukd", NULL},
+    {"train.zoom_in", NULL},
+    {"train.zoom_in_count", NULL},
+    {"train.zoom_out", NULL},
+    {"train.augment.hflip", NULL},
+    {"train.augment.vflip", NULL},
+    {"train.augment.rot90", NULL},
+    {"train.augment.invert", NULL},
+    {"train.pixel_opt.type", NULL},
+    {"train.pixel_opt.loss_weight", NULL},
+    {"train.pixel_opt.reduction", NULL},
+    {"train.kd_opt.type", NULL},
+    {"train.kd_opt.loss_weight", NULL},
+    {"train.kd_opt.reduction", NULL},
+    {"train.noisy.prob", NULL},
+    {"train.dukd_opt.n_gt_sub", NULL},
+    {"train.dukd_opt.zoom_out", NULL},
+    {"train.ema_decay", NULL},
+    {"train.optim_g.type", NULL},
+    {"train.optim_g.lr", NULL},
+    {"train.optim_g.weight_decay", NULL},
+    {"train.optim_g.betas", NULL},
+    {"train.scheduler.type", NULL},
+    {"train.scheduler.milestones", NULL},
+    {"train.scheduler.gamma", NULL},
+    {"train.total_iter", NULL},
+    {"train.warmup_iter", NULL},
+    {"val.val_freq", NULL},
+    {"val.save_img", NULL},
+    {"val.metrics.*.type", NULL},
+    {"val.metrics.*.crop_border", NULL},
+    {"val.metrics.*.test_y_channel", NULL},
+    {"logger.print_freq", NULL},
+    {"logger.save_checkpoint_freq", NULL},
+    {"logger.use_tb_logger", NULL},
+    {"logger.wandb.project", NULL},
+    {"logger.wandb.resume_id", NULL},
+    {"dist_params.backend", NULL},
+    {"dist_params.port", NULL},
+};
+
+/* The weight of a term of the loss, 0 where train.terms does not have it. */
+static double weight_of(const dukd_yaml *y, const char *term) {
+    const char *terms[8];
+    size_t n = 0;
+    char path[64];
+    if (!dukd_yaml_get_strings(dukd_yaml_root(y), "train.terms", 1, 8, terms, &n, &e))
+        fail_msg("%s", e.message);
+    snprintf(path, sizeof path, "train.w_%s", term);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(terms[i], term) == 0) return number_at(y, path);
+    }
+    return 0;
+}
+
+/* What holds for every example. */
+static void check_example(const char *name) {
+    dukd_yaml *y = example(name);
+    const dukd_yaml_node *root = dukd_yaml_root(y);
+    if (!dukd_yaml_check_keys(root, known, sizeof known / sizeof *known, NULL, NULL, &e))
+        fail_msg("%s", e.message);
+    const int64_t scale = whole_at(y, "scale");
+    assert_int_equal(whole_at(y, "network_g.upscale"), scale);
+    assert_int_equal(whole_at(y, "datasets.train.gt_size") % scale, 0);
+    assert_int_equal(whole_at(y, "val.metrics.psnr.crop_border"), scale);
+    assert_true(flag_at(y, "val.metrics.psnr.test_y_channel"));
+    assert_true(number_at(y, "train.optim_g.lr") >
+                0); /* "1e-4" without !!float would be a text to BasicSR: */
+    assert_int_equal(dukd_yaml_node_type(dukd_yaml_find(root, "train.optim_g.lr")), DUKD_YAML_FLOAT);
+    assert_true(whole_at(y, "train.total_iter") > 0);
+    char folder[32], tmpl[32];
+    snprintf(folder, sizeof folder, "X%d", (int)scale);
+    snprintf(tmpl, sizeof tmpl, "{}x%d", (int)scale);
+    const dukd_yaml_node *sets = dukd_yaml_find(root, "datasets");
+    for (size_t i = 0; i < dukd_yaml_node_count(sets); i++) {
+        const char *lq = "", *t = "";
+        const dukd_yaml_node *set = dukd_yaml_node_at(sets, i);
+        assert_true(dukd_yaml_get_string(set, "dataroot_lq", &lq, &e) &&
+                    dukd_yaml_get_string(set, "filename_tmpl", &t, &e));
+        assert_string_equal(lq + strlen(lq) - 2, folder);
+        assert_string_equal(t, tmpl);
+    }
+    /* A teacher is there exactly where a loss asks for one. */
+    const char *type = text_at(y, "model_type");
+    const bool ours = strcmp(type, "DUKDPlugin") == 0;
+    const bool taught = ours ? weight_of(y, "kd") > 0 || weight_of(y, "dukd") > 0 : strcmp(type, "DUKD") == 0;
+    assert_int_equal(dukd_yaml_find(root, "network_t") != NULL, taught);
+    assert_int_equal(dukd_yaml_find(root, "path.pretrain_network_t") != NULL, taught);
+    if (taught) assert_int_equal(whole_at(y, "network_t.upscale"), scale);
+    /* Paper mode and the released code have keys of their own. */
+    assert_int_equal(dukd_yaml_find(root, "train.pixel_opt") != NULL, !ours);
+    assert_int_equal(dukd_yaml_find(root, "train.terms") != NULL, ours);
+    /* Written and read again it is the same. */
+    size_t size = 0;
+    char *text = dukd_yaml_to_text(root, &size, &e);
+    dukd_yaml *again = dukd_yaml_read_text(text, size, "written", &e);
+    assert_non_null(again);
+    assert_true(dukd_yaml_equal(root, dukd_yaml_root(again)));
+    dukd_yaml_destroy(again);
+    free(text);
+    dukd_yaml_destroy(y);
+}
+
+static void every_example(void **state) {
+    (void)state;
+    static const struct {
+        const char *folder;
+        int files;
+    } folders[] = {{"demo", 4}, {"table2", 6}, {"table4", 8}};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char path[1024];
+        int files = 0;
+        snprintf(path, sizeof path, FOLDER "%s", folders[i].folder);
+        DIR *d = opendir(path);
+        assert_non_null(d);
+        for (struct dirent *entry = readdir(d); entry; entry = readdir(d)) {
+            const size_t size = strlen(entry->d_name);
+            if (size < 4 || strcmp(entry->d_name + size - 4, ".yml") != 0) continue;
+            snprintf(path, sizeof path, "%s/%s", folders[i].folder, entry->d_name);
+            check_example(path);
+            files++;
+        }
+        closedir(d);
+        assert_int_equal(files, folders[i].files);
+    }
+}
+
+/* The sections that a comparison must hold fixed. */
+static void same_but_for_the_loss(const dukd_yaml *a, const dukd_yaml *b) {
+    static const char *const sections[] = {
+        "scale",         "manual_seed",     "datasets",         "network_g",         "train.ema_decay",
+        "train.optim_g", "train.scheduler", "train.total_iter", "train.warmup_iter", "val"};
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        const dukd_yaml_node *x = dukd_yaml_find(dukd_yaml_root(a), sections[i]);
+        const dukd_yaml_node *y = dukd_yaml_find(dukd_yaml_root(b), sections[i]);
+        if (!x || !y || !dukd_yaml_equal(x, y))
+            fail_msg("%s and %s: %s differs", text_at(a, "name"), text_at(b, "name"), sections[i]);
+    }
+}
+
+static void ablation_of_table_4(void **state) {
+    (void)state;
+    static const struct {
+        const char *file;
+        bool kd, zoom_in, zoom_out, consistency;
+    } rows[] = {
+        {"table4/row1_scratch.yml", false, false, false, false},
+        {"table4/row2_kd.yml", true, false, false, false},
+        {"table4/row3_kd_zoomin.yml", true, true, false, false},
+        {"table4/row4_kd_zoomout.yml", true, false, true, false},
+        {"table4/row5_kd_zoomin_zoomout.yml", true, true, true, false},
+        {"table4/row6_kd_zoomin_lc.yml", true, true, false, true},
+        {"table4/row7_dukd.yml", true, true, true, true},
+    };
+    static const char *const kinds[] = {"hflip", "vflip", "rot90", "invert"};
+    dukd_yaml *first = example(rows[0].file), *teacher = example("table4/teacher_edsr_x4c64b32.yml");
+    assert_int_equal(whole_at(first, "network_g.num_feat"), 16);
+    assert_int_equal(whole_at(first, "network_g.num_block"), 32);
+    assert_int_equal(whole_at(teacher, "network_g.num_feat"), 64);
+    assert_int_equal(whole_at(teacher, "network_g.num_block"), 32);
+    assert_string_equal(text_at(teacher, "model_type"), "SRModel");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        dukd_yaml *y = example(rows[i].file);
+        same_but_for_the_loss(first, y);
+        assert_true(i == 0 || strcmp(text_at(y, "name"), text_at(first, "name")) != 0);
+        assert_true(weight_of(y, "rec") == 1);
+        assert_true(weight_of(y, "kd") == rows[i].kd);
+        const bool dukd = rows[i].zoom_in || rows[i].zoom_out;
+        assert_true(weight_of(y, "dukd") == dukd);
+        if (dukd) {
+            assert_string_equal(text_at(y, "train.zoom_in"), rows[i].zoom_in ? "random" : "none");
+            assert_int_equal(flag_at(y, "train.zoom_out"), rows[i].zoom_out);
+            for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+                char path[64];
+                snprintf(path, sizeof path, "train.augment.%s", kinds[k]);
+                assert_true(number_at(y, path) == (rows[i].consistency ? .3 : 0));
+            }
+        }
+        if (rows[i].kd) {
+            char trained[256];
+            snprintf(trained, sizeof trained, "experiments/%s/models/net_g_latest.safetensors",
+                     text_at(teacher, "name"));
+            assert_string_equal(text_at(y, "path.pretrain_network_t"), trained);
+            assert_true(dukd_yaml_equal(dukd_yaml_find(dukd_yaml_root(y), "network_t"),
+                                        dukd_yaml_find(dukd_yaml_root(teacher), "network_g")));
+        }
+        dukd_yaml_destroy(y);
+    }
+    dukd_yaml_destroy(first);
+    dukd_yaml_destroy(teacher);
+}
+
+static void edsr_of_table_2(void **state) {
+    (void)state;
+    for (int scale = 2; scale <= 4; scale++) {
+        char path[128];
+        snprintf(path, sizeof path, "table2/official_edsr_x%dc256b32_c64b32.yml", scale);
+        dukd_yaml *official = example(path);
+        snprintf(path, sizeof path, "table2/paper_edsr_x%dc256b32_c64b32.yml", scale);
+        dukd_yaml *paper = example(path);
+        same_but_for_the_loss(official, paper);
+        assert_int_equal(whole_at(paper, "scale"), scale);
+        assert_int_equal(whole_at(paper, "network_g.num_feat"), 64);
+        assert_int_equal(whole_at(paper, "network_t.num_feat"), 256);
+        assert_int_equal(whole_at(paper, "datasets.train.gt_size"), 48 * scale);
+        /* The settings that were released. */
+        assert_string_equal(text_at(official, "model_type"), "DUKD");
+        assert_true(number_at(official, "train.pixel_opt.loss_weight") == 5);
+        assert_true(number_at(official, "train.kd_opt.loss_weight") == 1);
+        assert_true(number_at(official, "train.noisy.prob") == .3);
+        assert_true(flag_at(official, "train.dukd_opt.zoom_out"));
+        assert_int_equal(whole_at(official, "train.dukd_opt.n_gt_sub.0"), scale == 2 ? 2 : 1);
+        assert_true(number_at(official, "train.optim_g.lr") == 1e-4);
+        assert_true(number_at(official, "train.ema_decay") == .999);
+        assert_int_equal(whole_at(official, "train.total_iter"), 250000);
+        /* The paper's loss, all of it. */
+        assert_string_equal(text_at(paper, "train.mode"), "paper");
+        assert_true(weight_of(paper, "rec") == 1 && weight_of(paper, "kd") == 1 &&
+                    weight_of(paper, "dukd") == 1);
+        assert_true(flag_at(paper, "train.zoom_out"));
+        dukd_yaml_destroy(official);
+        dukd_yaml_destroy(paper);
+    }
+}
+
+static void the_demo(void **state) {
+    (void)state;
+    dukd_yaml *scratch = example("demo/scratch.yml"), *kd = example("demo/kd.yml"),
+              *dukd = example("demo/dukd.yml"), *teacher = example("demo/teacher.yml");
+    same_but_for_the_loss(scratch, kd);
+    same_but_for_the_loss(scratch, dukd);
+    assert_true(weight_of(scratch, "kd") == 0 && weight_of(kd, "kd") == 1 && weight_of(kd, "dukd") == 0);
+    assert_true(weight_of(dukd, "dukd") == 1);
+    assert_true(whole_at(teacher, "network_g.num_feat") > whole_at(dukd, "network_g.num_feat"));
+    assert_true(dukd_yaml_equal(dukd_yaml_find(dukd_yaml_root(dukd), "network_t"),
+                                dukd_yaml_find(dukd_yaml_root(teacher), "network_g")));
+    assert_true(dukd_yaml_equal(dukd_yaml_find(dukd_yaml_root(dukd), "datasets"),
+                                dukd_yaml_find(dukd_yaml_root(teacher), "datasets")));
+    dukd_yaml_destroy(scratch);
+    dukd_yaml_destroy(kd);
+    dukd_yaml_destroy(dukd);
+    dukd_yaml_destroy(teacher);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_example),
+        cmocka_unit_test(ablation_of_table_4),
+        cmocka_unit_test(edsr_of_table_2),
+        cmocka_unit_test(the_demo),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
