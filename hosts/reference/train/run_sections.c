@@ -74,6 +74,9 @@ static void read_set(dukd_run_reader *r, const dukd_run_options *o, const dukd_y
     set->files.meta_info_file = dukd_run_file(r, entry(&p, key, "meta_info_file"));
     set->files.clamp_border = dukd_run_choice(r, entry(&p, key, "lq_border"), borders, 0);
     set->files.scale = o->scale;
+    if (!r->failed && (!*set->name || *set->name == '.' || strchr(set->name, '/')))
+        dukd_run_wrong(r, entry(&p, key, "name"),
+                       "'%.40s' cannot be the name of a folder: no '/', no '.' in front", set->name);
     if (!r->failed && !set->files.dataroot_gt)
         dukd_run_wrong(r, entry(&p, key, "dataroot_gt"),
                        "is missing: the folder of the high-resolution images");

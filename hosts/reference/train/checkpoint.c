@@ -1,0 +1,363 @@
+/* The training state in a file. */
+#include "train/checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/plugin_load.h"
+#include "common/safetensors.h"
+#include "train/weights.h"
+
+#define FORMAT "dukd-state 1"
+
+struct dukd_state {
+    dukd_tensor_file *file;
+    dukd_state_info info;
+    char path[4096];
+};
+
+/* ---------------------------------------------------------------- the fields of the metadata */
+
+typedef enum { FIELD_INT64, FIELD_INT32, FIELD_UINT64, FIELD_DOUBLE, FIELD_TEXT } field_kind;
+typedef struct {
+    const char *key;
+    field_kind kind;
+    size_t offset, size;
+} field;
+
+#define FIELD(kind, name)                                                                                    \
+    { #name, kind, offsetof(dukd_state_info, name), sizeof((dukd_state_info *)0)->name }
+#define COUNT(name)                                                                                          \
+    { #name, FIELD_INT64, offsetof(dukd_state_info, counts.name), sizeof(int64_t) }
+
+static const field fields[] = {
+    FIELD(FIELD_INT64, iteration),
+    FIELD(FIELD_UINT64, seed),
+    COUNT(optimizer_steps),
+    COUNT(skipped_steps),
+    COUNT(images),
+    COUNT(student_passes),
+    COUNT(student_images),
+    COUNT(teacher_passes),
+    COUNT(teacher_images),
+    FIELD(FIELD_DOUBLE, seconds),
+    FIELD(FIELD_DOUBLE, waited),
+    FIELD(FIELD_DOUBLE, best_value),
+    FIELD(FIELD_INT64, best_iteration),
+    FIELD(FIELD_INT32, validation_due),
+    FIELD(FIELD_INT32, threads),
+    FIELD(FIELD_TEXT, instruction_set),
+    FIELD(FIELD_TEXT, library),
+    FIELD(FIELD_TEXT, plugin),
+    FIELD(FIELD_TEXT, data_hash),
+};
+enum { FIELDS = sizeof fields / sizeof *fields, FIELD_ROOM = 200 };
+
+static void show_field(const field *d, const dukd_state_info *info, char text[FIELD_ROOM]) {
+    const void *at = (const char *)info + d->offset;
+    int64_t whole;
+    int32_t small;
+    uint64_t large;
+    double number;
+    switch (d->kind) {
+    case FIELD_INT64:
+        memcpy(&whole, at, sizeof whole);
+        snprintf(text, FIELD_ROOM, "%" PRId64, whole);
+        break;
+    case FIELD_INT32:
+        memcpy(&small, at, sizeof small);
+        snprintf(text, FIELD_ROOM, "%" PRId32, small);
+        break;
+    case FIELD_UINT64:
+        memcpy(&large, at, sizeof large);
+        snprintf(text, FIELD_ROOM, "%" PRIu64, large);
+        break;
+    case FIELD_DOUBLE:
+        memcpy(&number, at, sizeof number);
+        snprintf(text, FIELD_ROOM, "%.17g", number);
+        break;
+    case FIELD_TEXT:
+        snprintf(text, FIELD_ROOM, "%.*s", (int)d->size, (const char *)at);
+        break;
+    }
+}
+
+/* 0 where the text is no such value. */
+static int take_field(const field *d, dukd_state_info *info, const char *text) {
+    char *at = (char *)info + d->offset, *end = NULL;
+    errno = 0;
+    if (d->kind == FIELD_TEXT) {
+        size_t length = strlen(text);
+        if (length >= d->size) return 0;
+        memcpy(at, text, length + 1);
+        return 1;
+    }
+    if (d->kind == FIELD_DOUBLE) {
+        double number = strtod(text, &end);
+        memcpy(at, &number, sizeof number);
+    } else if (d->kind == FIELD_UINT64) {
+        uint64_t large = strtoull(text, &end, 10);
+        memcpy(at, &large, sizeof large);
+    } else {
+        int64_t whole = strtoll(text, &end, 10);
+        int32_t small = (int32_t)whole;
+        if (d->kind == FIELD_INT32 && small != whole) return 0;
+        if (d->kind == FIELD_INT32)
+            memcpy(at, &small, sizeof small);
+        else
+            memcpy(at, &whole, sizeof whole);
+    }
+    return end != text && !*end && !errno;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+static int read_blob(const dukd_learner *l, const dukd_plugin *plugin, void **blob, uint64_t *size,
+                     dukd_failure *f) {
+    dukd_session *session = dukd_stepper_session(l->stepper);
+    dukd_error e = dukd_error_ready();
+    int32_t code = plugin->get_state(session, NULL, size, &e);
+    if (code != DUKD_OK) return dukd_fail_plugin(f, "get_state", code, &e);
+    *blob = malloc(*size ? (size_t)*size : 1);
+    if (!*blob) return dukd_fail_memory(f, "the plugin's state", *size);
+    code = plugin->get_state(session, *blob, size, &e);
+    return code == DUKD_OK ? 0 : dukd_fail_plugin(f, "get_state", code, &e);
+}
+
+int dukd_state_write(const char *path, const dukd_learner *l, const dukd_plugin *plugin,
+                     const dukd_state_info *info, const char *options, dukd_failure *f) {
+    struct {
+        const char *prefix;
+        const float *values;
+    } arrays[4] = {
+        {"params", l->weights}, {"exp_avg", l->adam.m}, {"exp_avg_sq", l->adam.v}, {"params_ema", l->ema}};
+    const int32_t per_array = dukd_graph_param_count(l->graph);
+    dukd_st_tensor *rows = calloc(4 * (size_t)per_array + 1, sizeof *rows);
+    char(*texts)[FIELD_ROOM] = calloc(FIELDS + 1, sizeof *texts);
+    dukd_st_entry entries[FIELDS + 3];
+    void *blob = NULL;
+    uint64_t blob_size = 0;
+    int32_t count = 0, entry_count = 0;
+    int status = DUKD_FAILED;
+    if (!rows || !texts) {
+        dukd_fail_memory(f, "the training state", 4 * (unsigned long long)per_array * sizeof *rows);
+        goto end;
+    }
+    for (int i = 0; i < 4 && arrays[i].values; i++) {
+        int32_t made = dukd_weights_rows(rows + count, l->graph, arrays[i].prefix, arrays[i].values);
+        if (made < 0) {
+            dukd_fail_memory(f, "the training state", (unsigned long long)per_array * sizeof *rows);
+            goto end;
+        }
+        count += made;
+    }
+    status = read_blob(l, plugin, &blob, &blob_size, f);
+    if (status) goto end;
+    rows[count] = (dukd_st_tensor){.name = "plugin",
+                                   .type = DUKD_ST_U8,
+                                   .ndim = 1,
+                                   .dims = {(int64_t)blob_size},
+                                   .count = (int64_t)blob_size,
+                                   .data = blob};
+    for (int i = 0; i < FIELDS; i++) {
+        show_field(&fields[i], info, texts[i]);
+        entries[entry_count++] = (dukd_st_entry){fields[i].key, texts[i]};
+    }
+    snprintf(texts[FIELDS], FIELD_ROOM, "%" PRId64, l->adam.steps);
+    entries[entry_count++] = (dukd_st_entry){"format", FORMAT};
+    entries[entry_count++] = (dukd_st_entry){"adam_steps", texts[FIELDS]};
+    entries[entry_count++] = (dukd_st_entry){"options", options};
+    status = dukd_tensor_file_write(path, rows, count + 1, entries, entry_count, f);
+end:
+    if (rows) dukd_weights_rows_free(rows, count);
+    free(rows);
+    free(texts);
+    free(blob);
+    return status;
+}
+
+/* ---------------------------------------------------------------- reading */
+
+static int bad(const dukd_state *s, const char *what, dukd_failure *f) {
+    return dukd_fail(f, DUKD_FAILED, "%s: %s", s->path, what);
+}
+
+int dukd_state_open(dukd_state **out, const char *path, dukd_failure *f) {
+    *out = NULL;
+    dukd_state *s = calloc(1, sizeof *s);
+    if (!s) return dukd_fail_memory(f, "the training state", sizeof *s);
+    snprintf(s->path, sizeof s->path, "%s", path);
+    int status = dukd_tensor_file_open(&s->file, path, f);
+    if (status) goto fail;
+    const char *format = dukd_tensor_file_metadata(s->file, "format");
+    if (!format || strcmp(format, FORMAT) != 0) {
+        status = bad(s, "is no training state of this program (format " FORMAT ")", f);
+        goto fail;
+    }
+    for (int i = 0; i < FIELDS; i++) {
+        const char *text = dukd_tensor_file_metadata(s->file, fields[i].key);
+        if (text && take_field(&fields[i], &s->info, text)) continue;
+        status = dukd_fail(f, DUKD_FAILED, "%s: its field '%s' is missing or wrong", path, fields[i].key);
+        goto fail;
+    }
+    if (s->info.iteration < 0 || !dukd_state_options(s)) {
+        status = bad(s, "its fields are incomplete", f);
+        goto fail;
+    }
+    *out = s;
+    return 0;
+fail:
+    dukd_state_close(s);
+    return status;
+}
+
+void dukd_state_close(dukd_state *s) {
+    if (!s) return;
+    dukd_tensor_file_close(s->file);
+    free(s);
+}
+
+const dukd_state_info *dukd_state_get_info(const dukd_state *s) {
+    return &s->info;
+}
+const char *dukd_state_options(const dukd_state *s) {
+    return dukd_tensor_file_metadata(s->file, "options");
+}
+
+static int load_array(const dukd_state *s, const dukd_graph *g, const char *prefix, float *to,
+                      dukd_failure *f) {
+    char name[600];
+    for (int32_t i = 0; i < dukd_graph_param_count(g); i++) {
+        const dukd_param *p = dukd_graph_param(g, i);
+        snprintf(name, sizeof name, "%s.%.500s", prefix, p->name);
+        const dukd_st_tensor *t = dukd_tensor_file_find(s->file, name);
+        if (!t || t->type != DUKD_ST_F32 || t->ndim != p->ndim ||
+            memcmp(t->dims, p->dims, (size_t)p->ndim * sizeof *p->dims) != 0)
+            return dukd_fail(f, DUKD_FAILED,
+                             "%s: is the state of another network: %s is missing or has another shape",
+                             s->path, name);
+        memcpy(to + p->offset, t->data, (size_t)p->count * sizeof *to);
+    }
+    return 0;
+}
+
+int dukd_state_load(const dukd_state *s, dukd_learner *l, const dukd_plugin *plugin, dukd_failure *f) {
+    const char *text = dukd_tensor_file_metadata(s->file, "adam_steps");
+    char *end = NULL;
+    long long steps = text ? strtoll(text, &end, 10) : -1;
+    if (steps < 0 || end == text || *end) return bad(s, "its field 'adam_steps' is missing or wrong", f);
+    int status = load_array(s, l->graph, "params", l->weights, f);
+    if (!status) status = load_array(s, l->graph, "exp_avg", l->adam.m, f);
+    if (!status) status = load_array(s, l->graph, "exp_avg_sq", l->adam.v, f);
+    if (!status && l->ema) status = load_array(s, l->graph, "params_ema", l->ema, f);
+    if (status) return status;
+    const dukd_st_tensor *blob = dukd_tensor_file_find(s->file, "plugin");
+    if (!blob || blob->type != DUKD_ST_U8) return bad(s, "it has no state of the plugin", f);
+    dukd_error e = dukd_error_ready();
+    int32_t code = plugin->set_state(dukd_stepper_session(l->stepper), blob->data, (uint64_t)blob->count, &e);
+    if (code != DUKD_OK) {
+        dukd_failure inner = {0};
+        dukd_fail_plugin(&inner, "set_state", code, &e);
+        return dukd_fail(f, DUKD_FAILED, "%s: the plugin cannot go on from it: %s", s->path, inner.message);
+    }
+    l->adam.steps = steps;
+    l->iteration = s->info.iteration;
+    dukd_stepper_set_counts(l->stepper, &s->info.counts);
+    return dukd_stepper_weights_changed(l->stepper, f);
+}
+
+/* ---------------------------------------------------------------- the folder of states */
+
+/* The iteration of "1200.state", or -1 where the name is another. */
+static int64_t iteration_of(const char *name) {
+    char *end = NULL;
+    if (name[0] < '0' || name[0] > '9') return -1;
+    errno = 0;
+    long long n = strtoll(name, &end, 10);
+    return !errno && strcmp(end, ".state") == 0 ? n : -1;
+}
+
+static int newest_first(const void *a, const void *b) {
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* The iterations of all states, newest first: malloc'd; NULL with *count -1 where there is no memory. */
+static int64_t *list_states(const char *folder, int32_t *count) {
+    int64_t *list = NULL;
+    int32_t room = 0;
+    *count = 0;
+    DIR *dir = opendir(folder);
+    if (!dir) return NULL;
+    for (const struct dirent *d = readdir(dir); d; d = readdir(dir)) {
+        const int64_t n = iteration_of(d->d_name);
+        if (n < 0) continue;
+        if (*count == room) {
+            room = room ? 2 * room : 16;
+            int64_t *more = realloc(list, (size_t)room * sizeof *more);
+            if (!more) {
+                free(list);
+                closedir(dir);
+                *count = -1;
+                return NULL;
+            }
+            list = more;
+        }
+        list[(*count)++] = n;
+    }
+    closedir(dir);
+    if (*count) qsort(list, (size_t)*count, sizeof *list, newest_first);
+    return list;
+}
+
+int dukd_state_newest(dukd_state **out, const char *folder, char *path, size_t path_size,
+                      void (*warn)(void *ctx, const char *message), void *ctx, dukd_failure *f) {
+    int32_t count = 0;
+    int64_t *list = list_states(folder, &count);
+    *out = NULL;
+    if (count < 0) return dukd_fail_memory(f, "the list of states", 16 * sizeof *list);
+    for (int32_t i = 0; i < count && !*out; i++) {
+        dukd_failure why = {0};
+        snprintf(path, path_size, "%s/%" PRId64 ".state", folder, list[i]);
+        if (dukd_state_open(out, path, &why) && warn) warn(ctx, why.message);
+    }
+    free(list);
+    return 0;
+}
+
+int32_t dukd_state_set_aside(const char *folder, int64_t last) {
+    char from[4096], to[4200];
+    int32_t count = 0, moved = 0;
+    int64_t *list = list_states(folder, &count);
+    for (int32_t i = 0; i < count && list[i] > last; i++) {
+        snprintf(from, sizeof from, "%s/%" PRId64 ".state", folder, list[i]);
+        snprintf(to, sizeof to, "%s.old", from);
+        moved += rename(from, to) == 0;
+    }
+    free(list);
+    return moved;
+}
+
+void dukd_state_prune(const char *folder, int32_t keep) {
+    char path[4096];
+    int32_t count = 0;
+    int64_t *list = list_states(folder, &count);
+    for (int32_t i = keep; i < count; i++) {
+        snprintf(path, sizeof path, "%s/%" PRId64 ".state", folder, list[i]);
+        unlink(path);
+    }
+    free(list);
+    DIR *dir = opendir(folder);
+    for (const struct dirent *d = dir ? readdir(dir) : NULL; d; d = readdir(dir)) {
+        const char *end = strrchr(d->d_name, '.');
+        if (!end || strcmp(end, ".part") != 0) continue;
+        snprintf(path, sizeof path, "%s/%s", folder, d->d_name);
+        unlink(path);
+    }
+    if (dir) closedir(dir);
+}

@@ -1,0 +1,261 @@
+/* The training loop: batches, steps, log lines, validation, checkpoints. */
+#include "train/trainer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "train/trainer_run.h"
+
+#define STATES_KEPT 2
+
+/* Times of this process, for the log. */
+typedef struct {
+    double begun;  /* seconds of iterations when this process began */
+    int64_t first; /* the iteration it began after */
+    double line;   /* seconds at the last log line */
+    double line_waited;
+    int64_t line_iteration;
+    double shown; /* clock at the last progress line */
+} pace;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int stopping(const dukd_run *r) {
+    return r->settings->stop && *r->settings->stop;
+}
+
+/* ---------------------------------------------------------------- the log */
+
+static void show_time(char out[32], double seconds) {
+    const int64_t s = seconds > 0 ? (int64_t)seconds : 0;
+    const int64_t days = s / 86400;
+    char day[24] = "";
+    if (days) snprintf(day, sizeof day, "%" PRId64 "d ", days);
+    snprintf(out, 32, "%s%d:%02d:%02d", day, (int)(s / 3600 % 24), (int)(s / 60 % 60), (int)(s % 60));
+}
+
+static void show_losses(char *out, size_t size, const dukd_losses *l) {
+    size_t used = 0;
+    out[0] = 0;
+    for (uint32_t i = 0; i < l->n_losses && used < size; i++) {
+        int n = snprintf(out + used, size - used, " %s: %.4e", l->names[i], l->values[i]);
+        used += n > 0 ? (size_t)n : 0;
+    }
+}
+
+/* Seconds an iteration since this process began. */
+static double mean_time(const dukd_run *r, const pace *p) {
+    const int64_t done = r->learner.iteration - p->first;
+    return done > 0 ? (r->info.seconds - p->begun) / (double)done : 0;
+}
+
+static void show_progress(dukd_run *r, pace *p) {
+    char eta[32], losses[512];
+    if (!r->log.is_terminal || now() - p->shown < 0.1) return;
+    p->shown = now();
+    const double each = mean_time(r, p);
+    show_time(eta, each * (double)(r->o->total_iter - r->learner.iteration));
+    show_losses(losses, sizeof losses, dukd_stepper_losses(r->learner.stepper));
+    dukd_run_log_progress(&r->log, "%" PRId64 "/%" PRId64 " %3d%% eta %s, %.1f images/s, lr %.2e%s",
+                          r->learner.iteration, r->o->total_iter,
+                          (int)(100 * r->learner.iteration / r->o->total_iter), eta,
+                          each > 0 ? r->o->train_data.batch / each : 0, r->learner.rate, losses);
+}
+
+static int write_events(dukd_run *r, double seconds, dukd_failure *f) {
+    const dukd_losses *l = dukd_stepper_losses(r->learner.stepper);
+    const int64_t step = r->learner.iteration;
+    char tag[160];
+    int status = 0;
+    if (!r->events) return 0;
+    for (uint32_t i = 0; i < l->n_losses && !status; i++) {
+        snprintf(tag, sizeof tag, "losses/%.100s", l->names[i]);
+        status = dukd_events_scalar(r->events, tag, step, l->values[i], f);
+    }
+    if (!status) status = dukd_events_scalar(r->events, "lr", step, r->learner.rate, f);
+    return status ? status : dukd_events_scalar(r->events, "time", step, seconds, f);
+}
+
+static int log_line(dukd_run *r, pace *p, int64_t epoch, dukd_failure *f) {
+    char eta[32], losses[512];
+    const int64_t it = r->learner.iteration, since = it - p->line_iteration;
+    const double each = (r->info.seconds - p->line) / (double)since,
+                 waited = (r->info.waited - p->line_waited) / (double)since;
+    show_time(eta, mean_time(r, p) * (double)(r->o->total_iter - it));
+    show_losses(losses, sizeof losses, dukd_stepper_losses(r->learner.stepper));
+    const dukd_step_counts counts = dukd_stepper_counts(r->learner.stepper);
+    dukd_run_log_info(&r->log,
+                      "[epoch:%4" PRId64 ", iter:%8" PRId64
+                      ", lr:(%.3e,)] [eta: %s, time (data): %.3f (%.3f), %.1f images/s]%s",
+                      epoch, it, r->learner.rate, eta, each, waited, r->o->train_data.batch / each, losses);
+    p->line = r->info.seconds;
+    p->line_waited = r->info.waited;
+    p->line_iteration = it;
+    int status = dukd_metrics_log_losses(&r->metrics, it, r->learner.rate, r->info.seconds, counts.images,
+                                         dukd_stepper_losses(r->learner.stepper), f);
+    return status ? status : write_events(r, each, f);
+}
+
+/* ---------------------------------------------------------------- files */
+
+static int save_network(dukd_run *r, const char *label, dukd_failure *f) {
+    char path[8192], iteration[32], scale[16];
+    snprintf(path, sizeof path, "%s/net_g_%s.safetensors", r->folder.models, label);
+    snprintf(iteration, sizeof iteration, "%" PRId64, r->learner.iteration);
+    snprintf(scale, sizeof scale, "%d", r->o->scale);
+    char network[1024];
+    dukd_model_spec_text(&r->o->student.spec, network, sizeof network);
+    const dukd_st_entry entries[] = {{"format", "pt"},
+                                     {"run", r->o->name},
+                                     {"iteration", iteration},
+                                     {"scale", scale},
+                                     {"network_g", network}};
+    return dukd_weights_save(path, r->learner.graph, r->learner.weights, r->learner.ema, entries,
+                             sizeof entries / sizeof *entries, f);
+}
+
+/* The network first, the state last: a state on disk says that everything of its iteration is there. */
+static int save_state(dukd_run *r, dukd_failure *f) {
+    char path[8192];
+    if (r->saved == r->learner.iteration) return 0;
+    r->info.iteration = r->learner.iteration;
+    r->info.counts = dukd_stepper_counts(r->learner.stepper);
+    snprintf(path, sizeof path, "%s/%" PRId64 ".state", r->folder.states, r->learner.iteration);
+    int status = dukd_state_write(path, &r->learner, r->plugin, &r->info, r->options_text, f);
+    if (status) return status;
+    r->saved = r->learner.iteration;
+    dukd_state_prune(r->folder.states, STATES_KEPT);
+    return 0;
+}
+
+static int save_checkpoint(dukd_run *r, dukd_failure *f) {
+    char label[32];
+    snprintf(label, sizeof label, "%" PRId64, r->learner.iteration);
+    int status = save_network(r, label, f);
+    if (!status) status = save_state(r, f);
+    if (!status) dukd_run_log_info(&r->log, "saved network and training state of iteration %s", label);
+    return status ? status : dukd_run_write_record(r, "running", f);
+}
+
+/* ---------------------------------------------------------------- validation */
+
+static int keep_best(dukd_run *r, dukd_failure *f) {
+    const dukd_run_metric *m = &r->o->metrics[0];
+    const double value = dukd_validator_means(&r->validator, 0)[0];
+    const int first = r->info.best_iteration < 0;
+    if (value != value ||
+        (!first && (m->lower_is_better ? value > r->info.best_value : value < r->info.best_value)))
+        return 0;
+    r->info.best_value = value;
+    r->info.best_iteration = r->learner.iteration;
+    dukd_run_log_info(&r->log, "best %s of %s so far: %.4f", m->name, r->o->val[0].name, value);
+    return save_network(r, "best", f);
+}
+
+static int validate(dukd_run *r, int *interrupted, dukd_failure *f) {
+    const dukd_run_options *o = r->o;
+    const int64_t it = r->learner.iteration;
+    const float *weights = r->learner.ema ? r->learner.ema : r->learner.weights;
+    r->info.validation_due = 1;
+    int status = dukd_validator_run(&r->validator, weights, it, interrupted, f);
+    if (status || *interrupted) return status;
+    for (int32_t i = 0; i < o->val_count && !status; i++) {
+        const double *means = dukd_validator_means(&r->validator, i);
+        status = dukd_metrics_log_validation(&r->metrics, it, r->info.seconds, o->val[i].name, o->metrics,
+                                             means, o->metric_count, f);
+        for (int32_t m = 0; r->events && m < o->metric_count && !status; m++) {
+            char tag[160];
+            snprintf(tag, sizeof tag, "metrics/%.60s/%.60s", o->val[i].name, o->metrics[m].name);
+            status = dukd_events_scalar(r->events, tag, it, means[m], f);
+        }
+    }
+    if (!status) status = keep_best(r, f);
+    if (!status) r->info.validation_due = 0;
+    return status;
+}
+
+/* ---------------------------------------------------------------- the loop */
+
+static int step(dukd_run *r, int64_t *epoch, dukd_failure *f) {
+    dukd_batch batch;
+    const double start = now();
+    int status = r->batches.next(r->batches.ctx, &batch, f);
+    if (!status) status = dukd_learner_step(&r->learner, &batch, f);
+    if (status) return status;
+    *epoch = batch.epoch;
+    r->info.seconds += now() - start;
+    r->info.waited = r->waited_before + r->batches.waited(r->batches.ctx);
+    return 0;
+}
+
+static int is_due(int64_t iteration, int64_t every, int64_t last) {
+    return every && (iteration % every == 0 || iteration == last);
+}
+
+/* What follows an iteration. */
+static int after_step(dukd_run *r, pace *p, int64_t epoch, int *interrupted, dukd_failure *f) {
+    const dukd_run_options *o = r->o;
+    const int64_t it = r->learner.iteration;
+    int status = 0;
+    if (it % o->print_freq == 0 || it == o->total_iter) status = log_line(r, p, epoch, f);
+    if (!status && is_due(it, o->val_freq, o->total_iter)) status = validate(r, interrupted, f);
+    if (!status && !*interrupted && it % o->save_checkpoint_freq == 0) status = save_checkpoint(r, f);
+    return status;
+}
+
+static int iterate(dukd_run *r, dukd_failure *f) {
+    pace p = {.begun = r->info.seconds,
+              .first = r->learner.iteration,
+              .line = r->info.seconds,
+              .line_waited = r->info.waited,
+              .line_iteration = r->learner.iteration};
+    int status = 0, interrupted = 0;
+    int64_t epoch = 0;
+    if (r->info.validation_due && r->o->val_freq) status = validate(r, &interrupted, f);
+    while (!status && !interrupted && !stopping(r) && r->learner.iteration < r->o->total_iter) {
+        status = step(r, &epoch, f);
+        if (status) break;
+        show_progress(r, &p);
+        status = after_step(r, &p, epoch, &interrupted, f);
+    }
+    return status;
+}
+
+static int finish(dukd_run *r, dukd_failure *f) {
+    char time_text[32];
+    const int done = r->learner.iteration == r->o->total_iter && !r->info.validation_due;
+    int status = save_network(r, "latest", f);
+    if (!status) status = save_state(r, f);
+    if (!status) status = dukd_run_write_record(r, done ? "done" : "stopped", f);
+    if (status) return status;
+    if (!done)
+        return dukd_fail(f, DUKD_FAILED,
+                         "stopped after iteration %" PRId64 " of %" PRId64
+                         ", everything is saved; to go on: dukd-host train %s --resume",
+                         r->learner.iteration, r->o->total_iter, r->o->file);
+    show_time(time_text, r->info.seconds);
+    dukd_run_log_info(&r->log,
+                      "done: %" PRId64 " iterations in %s; the network is %s/net_g_latest.safetensors",
+                      r->o->total_iter, time_text, r->folder.models);
+    return 0;
+}
+
+int dukd_train(const dukd_train_settings *settings, dukd_failure *f) {
+    dukd_run r;
+    dukd_failure local = {0};
+    if (!f) f = &local;
+    int status = dukd_run_open(&r, settings, f);
+    if (status) goto end;
+    status = iterate(&r, f);
+    if (!status) status = finish(&r, f);
+    if (status && r.log.file) dukd_run_log_warn(&r.log, "%s", f->message);
+end:
+    dukd_run_close(&r);
+    return status;
+}

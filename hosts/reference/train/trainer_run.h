@@ -1,0 +1,52 @@
+/* A run that is going on: everything trainer.c and trainer_setup.c share. Only for these two. */
+#ifndef DUKD_TRAINER_RUN_H
+#define DUKD_TRAINER_RUN_H
+
+#include <stdint.h>
+
+#include "data/loader.h"
+#include "train/checkpoint.h"
+#include "train/events.h"
+#include "train/experiment.h"
+#include "train/learner.h"
+#include "train/record.h"
+#include "train/run_log.h"
+#include "train/trainer.h"
+#include "train/validate.h"
+#include "train/weights.h"
+
+typedef struct {
+    const dukd_train_settings *settings;
+    dukd_run_options *o;
+    const dukd_plugin *plugin;
+    dukd_run_log log;
+    dukd_experiment folder;
+    dukd_engine *engine;
+    dukd_ready_network student, teacher; /* the teacher's graph is NULL where there is none */
+    float *start_ema;                    /* the student's params_ema from its file; NULL: none */
+    dukd_dataset *train_set;
+    dukd_loader *loader;
+    dukd_batch_source batches;
+    dukd_learner learner;
+    dukd_validator validator;
+    dukd_record_data *data;
+    dukd_metrics_log metrics;
+    dukd_events *events; /* NULL: no logger */
+    dukd_record record;
+    char *options_text;  /* resolved, YAML */
+    dukd_state *resumed; /* open while the run is set up; NULL: a new run */
+    char resumed_path[4096];
+    dukd_state_info info; /* of the next state to be written */
+    int64_t saved;        /* iteration of the last state on disk; -1: none */
+    double waited_before; /* seconds that earlier parts of a resumed run have waited for data */
+} dukd_run;
+
+/* Everything up to the first iteration. Nothing is written, moved or made on disk before all that can be refused has been
+ * looked at. */
+int dukd_run_open(dukd_run *r, const dukd_train_settings *settings, dukd_failure *f);
+void dukd_run_close(dukd_run *r);
+
+/* run.json as things stand. */
+int dukd_run_write_record(dukd_run *r, const char *status, dukd_failure *f);
+
+#endif

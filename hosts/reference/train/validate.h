@@ -1,0 +1,35 @@
+/* Validation during training: every val set of the option file, measured with the averaged weights. [one thread] */
+#ifndef DUKD_VALIDATE_H
+#define DUKD_VALIDATE_H
+
+#include <signal.h>
+#include <stdint.h>
+
+#include "common/failure.h"
+#include "data/dataset.h"
+#include "engine/engine.h"
+#include "train/run_log.h"
+#include "train/run_options.h"
+
+typedef struct {
+    const dukd_run_options *options;
+    dukd_engine *engine;
+    const dukd_graph *graph;
+    const char *image_root; /* val.save_img: images go to IMAGE_ROOT/SET/NAME_ITER.png */
+    dukd_run_log *log;
+    const volatile sig_atomic_t *stop; /* not 0: give up soon; may be NULL */
+    dukd_dataset **sets;               /* [options->val_count] */
+    double *means;                     /* [val_count x DUKD_RUN_MAX_METRICS] of the last validation */
+} dukd_validator;
+
+/* Opens the sets (so that a wrong path is found before training, not after). The fields above `sets` are the caller's. */
+int dukd_validator_open(dukd_validator *v, dukd_failure *f);
+void dukd_validator_close(dukd_validator *v); /* zeroed allowed */
+
+/* Measures all sets and logs a line for each. *interrupted: stop was set in between; then nothing was logged and the means are
+ * not complete. */
+int dukd_validator_run(dukd_validator *v, const float *weights, int64_t iteration, int *interrupted,
+                       dukd_failure *f);
+const double *dukd_validator_means(const dukd_validator *v, int32_t set); /* [metric_count] */
+
+#endif
