@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 const char *dukd_mode_name(uint32_t mode) {
     switch (mode) {
@@ -237,17 +238,43 @@ bool dukd_config_augments(const dukd_config *c, bool zoom_out) {
     return c->p_flip_w > 0 || c->p_flip_h > 0 || c->p_turn > 0 || c->p_invert > 0;
 }
 
-uint32_t dukd_config_text(const dukd_config *c, char *room, uint32_t size) {
-    static const char *const crops[] = {"none", "random", "grid", "tiles of the batch", "hardest"};
-    const int n = snprintf(
-        room, size,
-        "mode = %s\nweight of rec = %.17g\nweight of kd = %.17g\nweight of dukd = %.17g\nzoom in = %s\n"
-        "zoom in count = %u\nzoom out = %s\nflip left-right = %.17g\nflip up-down = %.17g\n%s = %.17g\n"
-        "invert = %.17g\nteacher mode = %s\n",
-        dukd_mode_name(c->mode), c->w_rec, c->w_kd, c->w_dukd, crops[c->crop], c->crops,
-        c->zoom_out ? "true" : "false", c->p_flip_w, c->p_flip_h,
-        c->mode == DUKD_MODE_OFFICIAL ? "transpose" : "rot90", c->p_turn, c->p_invert,
-        c->teacher_train ? "train" : "eval");
+/* Text that grows in a room and counts what does not fit. */
+typedef struct {
+    char *room;
+    const char *separator;
+    uint32_t size, length;
+} writer;
+
+static void write_line(writer *w, const char *name, const char *value) {
+    char *end = w->length < w->size ? w->room + w->length : NULL;
+    const int n =
+        snprintf(end, end != NULL ? w->size - w->length : 0, "%s = %s%s", name, value, w->separator);
     assert(n > 0);
-    return (uint32_t)n;
+    w->length += (uint32_t)n;
+}
+
+/* The shortest of the usual forms that reads back as the same number. */
+static void write_number(writer *w, const char *name, double x) {
+    char text[32];
+    snprintf(text, sizeof text, "%.15g", x);
+    if (strtod(text, NULL) != x) snprintf(text, sizeof text, "%.17g", x);
+    write_line(w, name, text);
+}
+
+uint32_t dukd_config_text(const dukd_config *c, const char *separator, char *room, uint32_t size) {
+    static const char *const crops[] = {"none", "random", "grid", "tiles of the batch", "hardest"};
+    writer w = {.room = room, .separator = separator, .size = size};
+    write_line(&w, "mode", dukd_mode_name(c->mode));
+    write_number(&w, "weight of rec", c->w_rec);
+    write_number(&w, "weight of kd", c->w_kd);
+    write_number(&w, "weight of dukd", c->w_dukd);
+    write_line(&w, "zoom in", crops[c->crop]);
+    write_number(&w, "zoom in count", c->crops);
+    write_line(&w, "zoom out", c->zoom_out ? "true" : "false");
+    write_number(&w, "flip left-right", c->p_flip_w);
+    write_number(&w, "flip up-down", c->p_flip_h);
+    write_number(&w, c->mode == DUKD_MODE_OFFICIAL ? "transpose" : "rot90", c->p_turn);
+    write_number(&w, "invert", c->p_invert);
+    write_line(&w, "teacher mode", c->teacher_train ? "train" : "eval");
+    return w.length;
 }

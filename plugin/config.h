@@ -38,8 +38,9 @@ int32_t dukd_config_resolve(dukd_config *out, const dukd_options *options, int32
 
 const char *dukd_mode_name(uint32_t mode); /* "paper mode", "official mode", "BaseKD", "SRModel" */
 
-/* The configuration as text, one "name = value" a line: what decides which loss is computed and nothing else (not the backend, nor how
- * a batch is cut). Writes at most `size` bytes with the final 0; returns the length without it, which may be larger. */
-uint32_t dukd_config_text(const dukd_config *c, char *room, uint32_t size);
+/* The configuration as text, "name = value" after "name = value", each followed by `separator`: what decides which loss is computed
+ * and nothing else (not the backend, nor how a batch is cut). Writes at most `size` bytes with the final 0; returns the length
+ * without it, which may be larger. */
+uint32_t dukd_config_text(const dukd_config *c, const char *separator, char *room, uint32_t size);
 
 #endif

@@ -135,7 +135,7 @@ static int32_t read_value(const dukd_option_info *row, dukd_option_value *value,
 
 int32_t dukd_options_read(dukd_options *out, const dukd_option *const *options, uint32_t n,
                           dukd_error *error) {
-    char place[96], other[96];
+    char place[96];
     for (int id = 0; id < DUKD_OPT_COUNT; id++) {
         read_default(&dukd_option_row_of((dukd_option_id)id)->info, &out->value[id]);
     }
@@ -156,9 +156,8 @@ int32_t dukd_options_read(dukd_options *out, const dukd_option *const *options, 
         }
         dukd_option_value *value = &out->value[id];
         if (value->given != NULL) {
-            return dukd_report(error, DUKD_E_OPTION, "%s%s is given twice, first at %s", place, o->key,
-                               value->given->place != NULL ? dukd_option_place(value->given, other)
-                                                           : "another place");
+            return dukd_report(error, DUKD_E_OPTION, "%s%s is given twice, first at %.90s", place, o->key,
+                               value->given->place != NULL ? value->given->place : "another place");
         }
         value->given = o;
         status = read_value(&dukd_option_row_of((dukd_option_id)id)->info, value, place, error);

@@ -51,11 +51,9 @@ static void name_losses(dukd_session *s) {
 static void announce(const dukd_session *s) {
     const dukd_config *c = &s->config;
     char text[512];
-    dukd_config_text(c, text, sizeof text);
-    for (char *end = strchr(text, '\n'); end != NULL; end = strchr(end, '\n'))
-        *end = end[1] == '\0' ? '\0' : ';';
-    dukd_session_log(&s->host, DUKD_LOG_INFO, "dukd " DUKD_VERSION ": %u passes a step; %s",
-                     s->recipe.n_passes, text);
+    dukd_config_text(c, "; ", text, sizeof text);
+    dukd_session_log(&s->host, DUKD_LOG_INFO, "dukd " DUKD_VERSION ": %sbackend = %s", text,
+                     s->backend->name);
     if (c->mode == DUKD_MODE_OFFICIAL && c->p_turn > 0) {
         dukd_session_log(&s->host, DUKD_LOG_INFO,
                          "dukd: official mode maps outputs back as the released code does: by the same "

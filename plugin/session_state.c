@@ -51,7 +51,7 @@ static uint32_t state_text(const dukd_session *s, char room[STATE_TEXT]) {
     const int head = snprintf(room, STATE_TEXT, "seed = %llu\nscale = %d\nLR patch = %lld x %lld x %lld\n",
                               (unsigned long long)s->draws.seed, g->scale, (long long)g->c, (long long)g->h,
                               (long long)g->w);
-    return (uint32_t)head + dukd_config_text(&s->config, room + head, STATE_TEXT - (uint32_t)head) + 1;
+    return (uint32_t)head + dukd_config_text(&s->config, "\n", room + head, STATE_TEXT - (uint32_t)head) + 1;
 }
 
 int32_t dukd_session_get_state(dukd_session *s, void *data, uint64_t *size, dukd_error *error) {

@@ -1,0 +1,107 @@
+/* A host for tests of the plugin's sessions: two tiny networks whose gradients are easy to write down, a step loop that obeys the
+ * flags and writes down what happened, memory that can run out, and options from strings.
+ *
+ * A network is f(x)[n, c, i, j] = w x[n, c, i / s, j / s] + b (0.02 i - 0.03 j + 0.05 c): it does not commute with flips, turns or
+ * inversion, so that a wrong D or D^-1 shows. Everything fails the running cmocka test where it cannot be done. */
+#ifndef DUKD_TEST_SESSION_FIXTURE_H
+#define DUKD_TEST_SESSION_FIXTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dukd_ext_draws.h"
+#include "dukd_plugin.h"
+
+enum { FIXTURE_STUDENT, FIXTURE_TEACHER };
+
+typedef struct {
+    double w, b;
+} fixture_net;
+
+typedef struct {
+    /* ---- set before fixture_open; fixture_init gives them defaults ---- */
+    int64_t n, c, h, w;
+    int32_t scale;
+    uint32_t micro_count, flags;
+    uint64_t seed, caps;
+    dukd_dtype dtype;     /* of LR and HR */
+    dukd_dtype tap_dtype; /* of taps */
+    dukd_dtype grad_dtype;
+    const char *networks[3];
+    uint32_t n_networks;
+    bool own_memory;          /* the host offers alloc and free; else the plugin allocates itself */
+    int64_t allocations_left; /* before alloc gives NULL; negative: no end */
+    int64_t smallest;         /* image that the networks take */
+    int32_t net_scale[2];     /* scale of each network */
+    int32_t cancel_after;     /* asks of should_cancel before it says so; negative: never */
+    double grad_scale;
+    fixture_net net[2]; /* student, teacher */
+    double rate;        /* of plain gradient descent at OPTIMIZE_AFTER */
+    bool collect;       /* take passes until WAIT before submitting any */
+
+    /* ---- what happened ---- */
+    const dukd_plugin *plugin;
+    dukd_session *session;
+    dukd_host host;
+    dukd_error error;
+    char log[2048];
+    char events[1024];         /* "pass0 zero backward optimize ema ..." of the last step */
+    double dw, db;             /* the student's gradient since the last clearing */
+    double dw_at[4], db_at[4]; /* the same at each OPTIMIZE_AFTER of the last step */
+    uint32_t optimized;
+    uint32_t taps_run[2]; /* by network, since fixture_init */
+    int64_t outstanding;  /* allocations not freed */
+    int64_t allocated;    /* since fixture_open */
+    uint64_t largest;     /* allocation */
+    int32_t cancel_asked;
+    /* called after each submit, with the pass, its values and gradients; may be NULL */
+    void (*watch)(void *ctx, const dukd_pass *pass, const dukd_tensor *const *values,
+                  const dukd_tensor *const *grads);
+    void *watch_ctx;
+
+    /* the batch: dense, dtype */
+    void *lr, *hr;
+    dukd_tensor lr_tensor, hr_tensor;
+    int64_t lr_shape[4], hr_shape[4];
+} fixture;
+
+/* f32, 2 x 3 x 8 x 8 at scale 2, all caps, seed 7, both networks. */
+void fixture_init(fixture *f);
+/* Makes the session by options as "train.w_kd=0.5", "train.terms=[rec, kd]", "train.noisy=~"; NULL ends the list (which may be NULL).
+ * Option i has the place "opt.yml:i+1:3". Returns what create_session did. */
+int32_t fixture_open(fixture *f, const char *const *options);
+/* The same, and it must succeed. */
+void fixture_must_open(fixture *f, const char *const *options);
+/* Destroys the session; checks that nothing is left allocated. */
+void fixture_close(fixture *f);
+
+/* Makes a batch of pseudo-random images: image k is the same for the same global number first + k. */
+void fixture_batch(fixture *f, int64_t first);
+/* begin_step with the fixture's batch. */
+int32_t fixture_begin(fixture *f, int64_t iteration, int64_t first, uint32_t micro_index);
+/* A whole step, as a host does it: fixture_batch, begin, passes, end. Fails the test on any error. */
+void fixture_step(fixture *f, int64_t iteration, int64_t first, uint32_t micro_index);
+/* Computes the taps of one pass, submits it, and does what its flags say. Returns what submit_pass did. */
+int32_t fixture_submit(fixture *f, const dukd_pass *pass);
+
+double fixture_loss(fixture *f,
+                    const char *name); /* of the last step; fails where there is none of that name */
+bool fixture_has_loss(fixture *f, const char *name);
+
+/* ---- tensors ---- */
+extern const dukd_dtype fixture_f32, fixture_f16, fixture_bf16;
+size_t fixture_dtype_size(dukd_dtype type);
+void fixture_dense(dukd_tensor *t, void *data, int64_t shape[4], dukd_dtype type);
+int64_t fixture_count(const dukd_tensor *t);
+/* Any type, any strides. */
+double fixture_get(const dukd_tensor *t, int64_t n, int64_t c, int64_t i, int64_t j);
+void fixture_set(const dukd_tensor *t, int64_t n, int64_t c, int64_t i, int64_t j, double value);
+double fixture_pattern(int64_t c, int64_t i, int64_t j);
+
+/* Fails unless the fixture's last error message contains every one of `parts` (ended by NULL) and ends neatly. */
+void fixture_expect_message(const fixture *f, const char *const *parts);
+#define EXPECT_MESSAGE(f, ...) fixture_expect_message(f, (const char *const[]){__VA_ARGS__, NULL})
+#define OPTIONS(...)           ((const char *const[]){__VA_ARGS__, NULL})
+
+#endif
