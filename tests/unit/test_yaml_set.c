@@ -173,7 +173,7 @@ static void bad_overrides(void **state) {
         assert_true(dukd_yaml_equal(dukd_yaml_root(y), dukd_yaml_root(before))); /* nothing has changed */
     }
     assert_false(dukd_yaml_set(y, 1, "x=[1, 2", &e));
-    assert_non_null(strstr(e.message, "--set argument 1:1:8: not valid YAML"));
+    assert_non_null(strstr(e.message, "--set argument 1:2:1: not valid YAML"));
     char deep[256] = "a";
     for (int i = 0; i < 40; i++) strcat(deep, ".a");
     strcat(deep, "=1");
