@@ -44,8 +44,6 @@ static dukd_yaml_node *read_value(dukd_yaml *y, const char *text, size_t size, d
         if (!node) return NULL;
         node->text = dukd_yaml_keep(y, text, size, error);
         if (!node->text) return NULL;
-        /* What a file would have to quote is a string, as if it were quoted. */
-        node->quoted = size && !dukd_yaml_plain_safe(node->text, false);
         if (!dukd_yaml_scalar_settle(node, error)) return NULL;
     }
     if (node && none) none_to_null(node);

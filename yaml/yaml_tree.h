@@ -98,10 +98,6 @@ dukd_yaml_node *dukd_yaml_parse(dukd_yaml *y, const char *text, size_t size, con
 bool dukd_yaml_unite(dukd_yaml *y, dukd_yaml_node *mapping, dukd_yaml_node *const *sources, size_t n,
                      unsigned depth, dukd_yaml_error *error);
 
-/* ---- yaml_write.c */
-/* Is the text, written without quotes, read back as the same plain scalar? `flow`: inside [ ]. */
-bool dukd_yaml_plain_safe(const char *text, bool flow);
-
 /* ---- yaml_text.c: a text that grows. After a failed allocation it stays failed. */
 typedef struct {
     char *data;

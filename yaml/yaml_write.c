@@ -4,7 +4,8 @@
 
 #include "yaml_tree.h"
 
-bool dukd_yaml_plain_safe(const char *text, bool flow) {
+/* Is the text, written without quotes, read back as the same plain scalar? `flow`: inside [ ]. */
+static bool plain_safe(const char *text, bool flow) {
     const size_t size = strlen(text);
     const unsigned char *t = (const unsigned char *)text;
     if (size == 0 || text[0] == ' ' || text[size - 1] == ' ' || text[size - 1] == ':') return false;
@@ -70,7 +71,7 @@ static void write_scalar(dukd_yaml_buffer *b, const dukd_yaml_node *s, bool flow
     dukd_yaml_buffer_puts(b, tags[s->tag]);
     if (s->type == DUKD_YAML_NULL)
         dukd_yaml_buffer_puts(b, "~");
-    else if (s->quoted || !dukd_yaml_plain_safe(s->text, flow))
+    else if (s->quoted || !plain_safe(s->text, flow))
         write_quoted(b, s->text);
     else
         dukd_yaml_buffer_puts(b, s->text);
@@ -94,8 +95,7 @@ static bool one_line(const dukd_yaml_node *node) {
         if (s->kind != DUKD_YAML_SCALAR) return false;
         /* A plain text with brackets or commas would have to be quoted inside [ ]: such a list becomes a block. */
         const bool quoted = s->quoted || s->type == DUKD_YAML_NULL;
-        if (!quoted && dukd_yaml_plain_safe(s->text, false) != dukd_yaml_plain_safe(s->text, true))
-            return false;
+        if (!quoted && plain_safe(s->text, false) != plain_safe(s->text, true)) return false;
     }
     return true;
 }

@@ -255,6 +255,8 @@ static void bytes_that_are_no_text(void **state) {
     (void)state;
     refuse("a: 1\nb: x\xff\n", ":2:5", "byte 0xff is not valid UTF-8");
     refuse("a: \xc3\xa4 \xc0\xaf\n", ":1:6", "0xc0"); /* overlong */
+    refuse("a: \xe0\x80\xaf\n", ":1:4", "0xe0");      /* overlong */
+    refuse("a: \xf0\x8f\xbf\xbf\n", ":1:4", "0xf0");  /* overlong */
     refuse("a: \xed\xa0\x80\n", ":1:4", "0xed");      /* a surrogate */
     refuse("a: \xf4\x90\x80\x80\n", ":1:4", "0xf4");  /* beyond Unicode */
     refuse("a: \xe2\x82", ":1:4", "0xe2");            /* cut off */

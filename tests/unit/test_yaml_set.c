@@ -294,8 +294,13 @@ static void written_as_a_person_would(void **state) {
     assert_string_equal(text, expected);
     assert_int_equal(size, strlen(expected));
     free(text);
+    assert_true(dukd_yaml_set(y, 1, "b.c=[=, '5']", &e)); /* PyYAML has a type for "=", and no value of it */
+    assert_true(dukd_yaml_set(y, 1, "a=*.png", &e));
+    text = dukd_yaml_to_text(dukd_yaml_find(dukd_yaml_root(y), "a"), NULL, &e);
+    assert_string_equal(text, "'*.png'\n");
+    free(text);
     text = dukd_yaml_to_text(dukd_yaml_find(dukd_yaml_root(y), "b.c"), NULL, &e);
-    assert_string_equal(text, "[x, 'y z', '5']\n");
+    assert_string_equal(text, "['=', '5']\n");
     free(text);
     dukd_yaml_destroy(y);
 }
