@@ -95,6 +95,14 @@ void data_text(const char *path, const char *text) {
     assert_int_equal(fclose(file), 0);
 }
 
+void data_same(const dukd_image *a, const dukd_image *b) {
+    assert_int_equal(a->width, b->width);
+    assert_int_equal(a->height, b->height);
+    assert_int_equal(a->depth, b->depth);
+    assert_memory_equal(a->samples, b->samples,
+                        (size_t)a->width * (size_t)a->height * 3 * (size_t)(a->depth / 8));
+}
+
 dukd_dataset *data_open(const dukd_dataset_options *o) {
     dukd_dataset *d = NULL;
     dukd_failure f = {0};

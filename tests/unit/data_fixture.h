@@ -32,6 +32,8 @@ void data_write_png(const char *path, const dukd_image *image);
 void data_write_tiled(const char *path, const dukd_image *image, int32_t side);
 void data_text(const char *path, const char *text);
 
+void data_same(const dukd_image *a, const dukd_image *b); /* size, depth and every sample */
+
 dukd_dataset *data_open(const dukd_dataset_options *o); /* fails the test where it fails */
 /* Opening must fail with this status and a message that holds both parts (part2 may be NULL). */
 void data_refused(const dukd_dataset_options *o, int status, const char *part, const char *part2);
