@@ -205,6 +205,8 @@ static void test_tiff_converted(void **state) {
     read_bad(path, "signed");
     fixture_tiff(path, &s, &(tiff_kind){.photometric = PHOTOMETRIC_RGB, .format = SAMPLEFORMAT_IEEEFP});
     read_bad(path, "floating-point");
+    fixture_tiff(path, &s, &(tiff_kind){.photometric = PHOTOMETRIC_MINISBLACK});
+    read_bad(path, "3 unsigned samples of 16 bits");
     stored_free(&s);
 }
 

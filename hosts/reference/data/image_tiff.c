@@ -86,14 +86,18 @@ static int read_tags(tiff_reading *r, dukd_failure *f) {
     r->block_height = block_height;
 
     if (r->format == SAMPLEFORMAT_VOID) r->format = SAMPLEFORMAT_UINT; /* "untyped" */
-    const int grey = r->photometric == PHOTOMETRIC_MINISBLACK || r->photometric == PHOTOMETRIC_MINISWHITE;
-    const int colour = r->photometric == PHOTOMETRIC_RGB && r->samples >= 3;
-    r->direct = r->format == SAMPLEFORMAT_UINT && (((grey || colour) && (r->bits == 8 || r->bits == 16)) ||
-                                                   (r->photometric == PHOTOMETRIC_PALETTE && r->bits == 8));
+    /* At most one sample more than the colour needs: alpha. More are measurements, not an image. */
+    const int shades = r->photometric == PHOTOMETRIC_MINISBLACK || r->photometric == PHOTOMETRIC_MINISWHITE;
+    const int grey = shades && r->samples <= 2,
+              palette = r->photometric == PHOTOMETRIC_PALETTE && r->samples <= 2;
+    const int colour = r->photometric == PHOTOMETRIC_RGB && r->samples >= 3 && r->samples <= 4;
+    r->direct = r->format == SAMPLEFORMAT_UINT &&
+                (((grey || colour) && (r->bits == 8 || r->bits == 16)) || (palette && r->bits == 8));
     r->depth = r->direct ? r->bits : 8;
     char why[1024] = ""; /* libtiff's measure */
     if (r->direct ? !fill_colours(r)
-                  : r->format != SAMPLEFORMAT_UINT || r->bits > 8 || !TIFFRGBAImageOK(tiff, why)) {
+                  : r->format != SAMPLEFORMAT_UINT || r->bits > 8 || r->samples > 5 ||
+                        !TIFFRGBAImageOK(tiff, why)) {
         return dukd_fail(
             f, DUKD_FAILED,
             "%s: a TIFF of %d %s samples of %d bits that is not read here%s%s: convert it to RGB of 8 or "
