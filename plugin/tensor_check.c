@@ -127,7 +127,6 @@ int32_t dukd_tensor_check_writable(const dukd_tensor *t, const dukd_tensor_rule 
 
 /* Dimensions of more than one element, by falling stride; reach[i] is how far dimensions i and later go together. */
 typedef struct {
-    int n;
     int64_t steps[4], stride[4], reach[5];
 } dimensions;
 
@@ -135,7 +134,7 @@ typedef struct {
  * all zero) from the largest stride on; what smaller strides cannot make up for is cut off, so strides of the usual kinds
  * take a handful of trials. */
 static bool meets_zero(const dimensions *dims, int i, int64_t sum, bool moved) {
-    if (i == dims->n) return moved && sum == 0;
+    if (i == 4) return moved && sum == 0;
     const int64_t stride = dims->stride[i], rest = dims->reach[i + 1];
     /* d with |sum + d stride| <= rest */
     const int64_t below = -rest - sum, above = rest - sum;
@@ -152,12 +151,14 @@ static bool meets_zero(const dimensions *dims, int i, int64_t sum, bool moved) {
 }
 
 bool dukd_strides_overlap(const int64_t shape[4], const int64_t strides[4]) {
-    dimensions dims = {0};
+    /* dimensions of one element take no step, and their stride is never used but must not be 0 */
+    dimensions dims = {.stride = {1, 1, 1, 1}};
+    int n = 0;
     for (int i = 0; i < 4; i++) {
         if (shape[i] <= 1) continue;
         if (strides[i] == 0) return true;
         const int64_t stride = (int64_t)magnitude(strides[i]);
-        int at = dims.n++;
+        int at = n++;
         for (; at > 0 && dims.stride[at - 1] < stride; at--) {
             dims.stride[at] = dims.stride[at - 1];
             dims.steps[at] = dims.steps[at - 1];
@@ -165,6 +166,6 @@ bool dukd_strides_overlap(const int64_t shape[4], const int64_t strides[4]) {
         dims.stride[at] = stride;
         dims.steps[at] = shape[i] - 1;
     }
-    for (int i = dims.n - 1; i >= 0; i--) dims.reach[i] = dims.reach[i + 1] + dims.steps[i] * dims.stride[i];
+    for (int i = 3; i >= 0; i--) dims.reach[i] = dims.reach[i + 1] + dims.steps[i] * dims.stride[i];
     return meets_zero(&dims, 0, 0, false);
 }

@@ -1,5 +1,5 @@
 /* A host for tests of the plugin's sessions. */
-#include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,79 +10,6 @@
 
 #include "session_fixture.h"
 #include "support/fill.h"
-
-const dukd_dtype fixture_f32 = {DUKD_TYPE_FLOAT, 32, 1}, fixture_f16 = {DUKD_TYPE_FLOAT, 16, 1},
-                 fixture_bf16 = {DUKD_TYPE_BFLOAT, 16, 1};
-
-/* ---------------------------------------------------------------- tensors */
-
-size_t fixture_dtype_size(dukd_dtype type) {
-    return type.bits / 8u;
-}
-
-/* By the definition of the formats: sign, exponent, `mantissa` bits; to nearest, ties to even. */
-static uint16_t to_half(double x, int mantissa, int least_exponent) {
-    const uint16_t sign = signbit(x) ? 0x8000u : 0;
-    int exponent;
-    x = fabs(x);
-    if (x == 0) return sign;
-    assert_true(isfinite(x));
-    frexp(x, &exponent);
-    if (exponent - 1 < least_exponent) exponent = least_exponent + 1;
-    const double unit = ldexp(1, exponent - 1 - mantissa);
-    const double units = nearbyint(x / unit); /* may reach the next power of two: the sum below carries */
-    const int biased = exponent - 1 - least_exponent;
-    return (uint16_t)(sign | (((unsigned)biased << mantissa) + (unsigned)units));
-}
-
-static double from_half(uint16_t h, int mantissa, int least_exponent) {
-    const int biased = (h & 0x7fff) >> mantissa, fraction = h & ((1 << mantissa) - 1);
-    const double x = biased == 0 ? ldexp(fraction, least_exponent - mantissa)
-                                 : ldexp(fraction + (1 << mantissa), biased - 1 + least_exponent - mantissa);
-    return (h & 0x8000u) != 0 ? -x : x;
-}
-
-static char *element(const dukd_tensor *t, int64_t n, int64_t c, int64_t i, int64_t j) {
-    const int64_t index[4] = {n, c, i, j};
-    int64_t at = 0, dense = 1;
-    for (int d = 3; d >= 0; d--) {
-        at += index[d] * (t->strides != NULL ? t->strides[d] : dense);
-        dense *= t->shape[d];
-    }
-    return (char *)t->data + t->byte_offset + at * (int64_t)fixture_dtype_size(t->dtype);
-}
-
-double fixture_get(const dukd_tensor *t, int64_t n, int64_t c, int64_t i, int64_t j) {
-    const char *p = element(t, n, c, i, j);
-    if (t->dtype.bits == 32) {
-        float x;
-        memcpy(&x, p, sizeof x);
-        return x;
-    }
-    uint16_t h;
-    memcpy(&h, p, sizeof h);
-    return t->dtype.code == DUKD_TYPE_FLOAT ? from_half(h, 10, -14) : from_half(h, 7, -126);
-}
-
-void fixture_set(const dukd_tensor *t, int64_t n, int64_t c, int64_t i, int64_t j, double value) {
-    char *p = element(t, n, c, i, j);
-    if (t->dtype.bits == 32) {
-        const float x = (float)value;
-        memcpy(p, &x, sizeof x);
-        return;
-    }
-    const uint16_t h = t->dtype.code == DUKD_TYPE_FLOAT ? to_half(value, 10, -14) : to_half(value, 7, -126);
-    memcpy(p, &h, sizeof h);
-}
-
-void fixture_dense(dukd_tensor *t, void *data, int64_t shape[4], dukd_dtype type) {
-    *t =
-        (dukd_tensor){.data = data, .device = {DUKD_DEVICE_CPU, 0}, .ndim = 4, .dtype = type, .shape = shape};
-}
-
-int64_t fixture_count(const dukd_tensor *t) {
-    return t->shape[0] * t->shape[1] * t->shape[2] * t->shape[3];
-}
 
 double fixture_pattern(int64_t c, int64_t i, int64_t j) {
     return 0.02 * (double)i - 0.03 * (double)j + 0.05 * (double)c;
@@ -143,6 +70,50 @@ static int32_t should_cancel(void *ctx) {
     return f->cancel_after >= 0 && f->cancel_asked > f->cancel_after;
 }
 
+/* ---- parallel_for: threads take the next number until none is left ---- */
+
+typedef struct {
+    pthread_mutex_t lock;
+    uint32_t next, n;
+    void (*task)(void *arg, uint32_t i, uint32_t worker);
+    void *arg;
+} crowd;
+
+typedef struct {
+    crowd *crowd;
+    uint32_t number;
+} worker;
+
+static void *work(void *ctx) {
+    const worker *w = ctx;
+    for (;;) {
+        pthread_mutex_lock(&w->crowd->lock);
+        const uint32_t i = w->crowd->next < w->crowd->n ? w->crowd->next++ : UINT32_MAX;
+        pthread_mutex_unlock(&w->crowd->lock);
+        if (i == UINT32_MAX) return NULL;
+        w->crowd->task(w->crowd->arg, i, w->number);
+    }
+}
+
+static void parallel_for(void *ctx, uint32_t n, void (*task)(void *arg, uint32_t i, uint32_t worker),
+                         void *arg) {
+    const fixture *f = ctx;
+    pthread_t threads[16];
+    worker workers[16];
+    crowd all = {.n = n, .task = task, .arg = arg};
+    pthread_mutex_init(&all.lock, NULL);
+    for (uint32_t i = 0; i < f->threads; i++) {
+        workers[i] = (worker){&all, i};
+        assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
+    }
+    for (uint32_t i = 0; i < f->threads; i++) pthread_join(threads[i], NULL);
+    pthread_mutex_destroy(&all.lock);
+}
+
+static uint32_t max_threads(void *ctx) {
+    return ((const fixture *)ctx)->threads;
+}
+
 /* ---------------------------------------------------------------- opening and closing */
 
 void fixture_init(fixture *f) {
@@ -191,7 +162,9 @@ static void parse_option(parsed_option *o, const char *text, int line) {
     }
     if (*value == '[') {
         o->option.kind = DUKD_VALUE_LIST;
-        for (char *item = strtok(value, "[], "); item != NULL; item = strtok(NULL, "[], ")) {
+        char *rest = NULL;
+        for (char *item = strtok_r(value, "[], ", &rest); item != NULL;
+             item = strtok_r(NULL, "[], ", &rest)) {
             o->values[o->option.n_values++] = item;
         }
     } else {
@@ -201,7 +174,7 @@ static void parse_option(parsed_option *o, const char *text, int line) {
 }
 
 int32_t fixture_open(fixture *f, const char *const *options) {
-    static parsed_option parsed[MAX_OPTIONS];
+    parsed_option parsed[MAX_OPTIONS];
     const dukd_option *list[MAX_OPTIONS];
     uint32_t n = 0;
     for (; options != NULL && options[n] != NULL; n++) {
@@ -221,6 +194,11 @@ int32_t fixture_open(fixture *f, const char *const *options) {
         f->host.alloc = host_alloc;
         f->host.free = host_free;
     }
+    if (f->threads > 0) {
+        assert_true(f->threads <= 16);
+        f->host.parallel_for = parallel_for;
+        f->host.max_threads = max_threads;
+    }
     for (int i = 0; i < 2; i++) {
         if (f->net_scale[i] == 0) f->net_scale[i] = f->scale;
     }
@@ -235,10 +213,6 @@ int32_t fixture_open(fixture *f, const char *const *options) {
                                         .scale = f->scale,
                                         .dtype = f->dtype,
                                         .device = {DUKD_DEVICE_CPU, 0}};
-    memcpy(f->lr_shape, params.lr_shape, sizeof f->lr_shape);
-    memcpy(f->hr_shape, params.lr_shape, sizeof f->hr_shape);
-    f->hr_shape[2] *= f->scale;
-    f->hr_shape[3] *= f->scale;
     f->log[0] = '\0';
     f->allocated = 0;
     f->error.code = 0;
@@ -253,32 +227,27 @@ void fixture_must_open(fixture *f, const char *const *options) {
 void fixture_close(fixture *f) {
     f->plugin->destroy_session(f->session);
     f->session = NULL;
-    free(f->lr);
-    free(f->hr);
-    f->lr = f->hr = NULL;
+    fixture_tensor_free(&f->lr);
+    fixture_tensor_free(&f->hr);
     assert_int_equal(f->outstanding, 0);
 }
 
 /* ---------------------------------------------------------------- steps */
 
-static void fill_batch(dukd_tensor *t, void **data, int64_t shape[4], dukd_dtype type, int64_t first,
-                       uint64_t salt) {
-    fixture_dense(t, NULL, shape, type);
-    if (*data == NULL) *data = malloc((size_t)fixture_count(t) * fixture_dtype_size(type));
-    assert_non_null(*data);
-    t->data = *data;
-    for (int64_t n = 0; n < shape[0]; n++) {
-        for (int64_t e = 0; e < shape[1] * shape[2] * shape[3]; e++) {
-            /* k / 256: exact in every type */
-            const double x = (double)(dukd_fill_bits(salt + (uint64_t)(first + n), (uint64_t)e) % 257) / 256;
-            fixture_set(t, n, e / (shape[2] * shape[3]), e / shape[3] % shape[2], e % shape[3], x);
-        }
+static void fill_batch(const fixture *f, fixture_tensor *t, int32_t scale, int64_t first, uint64_t salt) {
+    const int64_t shape[4] = {f->n, f->c, f->h * scale, f->w * scale};
+    if (t->memory == NULL) fixture_tensor_make(t, shape, f->dtype, f->batch_layout);
+    EACH_ELEMENT(&t->tensor, n, c, i, j) {
+        /* k / 256: exact in every type */
+        const uint64_t bits =
+            dukd_fill_bits(salt + (uint64_t)(first + n), (uint64_t)((c * shape[2] + i) * shape[3] + j));
+        fixture_set(&t->tensor, n, c, i, j, (double)(bits % 257) / 256);
     }
 }
 
 void fixture_batch(fixture *f, int64_t first) {
-    fill_batch(&f->lr_tensor, &f->lr, f->lr_shape, f->dtype, first, 1000000);
-    fill_batch(&f->hr_tensor, &f->hr, f->hr_shape, f->dtype, first, 2000000);
+    fill_batch(f, &f->lr, 1, first, 1000000);
+    fill_batch(f, &f->hr, f->scale, first, 2000000);
 }
 
 int32_t fixture_begin(fixture *f, int64_t iteration, int64_t first, uint32_t micro_index) {
@@ -287,8 +256,8 @@ int32_t fixture_begin(fixture *f, int64_t iteration, int64_t first, uint32_t mic
                             .first_sample = first,
                             .micro_index = micro_index,
                             .micro_count = f->micro_count,
-                            .lr = &f->lr_tensor,
-                            .hr = &f->hr_tensor};
+                            .lr = &f->lr.tensor,
+                            .hr = &f->hr.tensor};
     f->events[0] = '\0';
     f->optimized = 0;
     return f->plugin->begin_step(f->session, &step, &f->error);
@@ -304,60 +273,56 @@ static void note(fixture *f, const char *format, ...) {
 }
 
 static void forward(const fixture_net *net, int32_t scale, const dukd_tensor *x, const dukd_tensor *y) {
-    for (int64_t n = 0; n < y->shape[0]; n++) {
-        for (int64_t c = 0; c < y->shape[1]; c++) {
-            for (int64_t i = 0; i < y->shape[2]; i++) {
-                for (int64_t j = 0; j < y->shape[3]; j++) {
-                    fixture_set(y, n, c, i, j,
-                                net->w * fixture_get(x, n, c, i / scale, j / scale) +
-                                    net->b * fixture_pattern(c, i, j));
-                }
-            }
-        }
+    EACH_ELEMENT(y, n, c, i, j) {
+        fixture_set(y, n, c, i, j,
+                    net->w * fixture_get(x, n, c, i / scale, j / scale) + net->b * fixture_pattern(c, i, j));
     }
 }
 
 static void backward(fixture *f, const dukd_tensor *x, const dukd_tensor *g) {
-    for (int64_t n = 0; n < g->shape[0]; n++) {
-        for (int64_t c = 0; c < g->shape[1]; c++) {
-            for (int64_t i = 0; i < g->shape[2]; i++) {
-                for (int64_t j = 0; j < g->shape[3]; j++) {
-                    const double d = fixture_get(g, n, c, i, j) / f->grad_scale;
-                    f->dw += d * fixture_get(x, n, c, i / f->scale, j / f->scale);
-                    f->db += d * fixture_pattern(c, i, j);
-                }
-            }
-        }
+    EACH_ELEMENT(g, n, c, i, j) {
+        const double d = fixture_get(g, n, c, i, j) / f->grad_scale;
+        f->dw += d * fixture_get(x, n, c, i / f->scale, j / f->scale);
+        f->db += d * fixture_pattern(c, i, j);
     }
 }
 
+static void obey(fixture *f, const dukd_pass *pass, const dukd_tensor *const *grads) {
+    if ((pass->flags & DUKD_PASS_BACKWARD) != 0) {
+        note(f, "backward");
+        for (uint32_t i = 0; i < pass->n_taps; i++) {
+            if (grads[i] != NULL) backward(f, pass->inputs[pass->taps[i]->source_id]->tensor, grads[i]);
+        }
+    }
+    if ((pass->flags & DUKD_PASS_OPTIMIZE_AFTER) != 0) {
+        note(f, "optimize");
+        assert_true(f->optimized < 4);
+        f->dw_at[f->optimized] = f->dw;
+        f->db_at[f->optimized++] = f->db;
+        f->net[FIXTURE_STUDENT].w -= f->rate * f->dw;
+        f->net[FIXTURE_STUDENT].b -= f->rate * f->db;
+    }
+    if ((pass->flags & DUKD_PASS_EMA_AFTER) != 0) note(f, "ema");
+}
+
 int32_t fixture_submit(fixture *f, const dukd_pass *pass) {
-    dukd_tensor value[4], grad[4];
+    fixture_tensor value[4], grad[4] = {0};
     const dukd_tensor *values[4], *grads[4] = {NULL};
-    int64_t shape[4][4];
     assert_true(pass->n_taps <= 4);
     for (uint32_t i = 0; i < pass->n_taps; i++) {
         const dukd_tap *tap = pass->taps[i];
         const dukd_tensor *x = pass->inputs[tap->source_id]->tensor;
+        const int64_t shape[4] = {x->shape[0], x->shape[1], x->shape[2] * f->scale, x->shape[3] * f->scale};
         const int which = strcmp(f->networks[tap->network], "teacher") == 0;
         assert_int_equal(tap->id, i);
         assert_int_equal(tap->source_kind, DUKD_SOURCE_INPUT);
-        memcpy(shape[i], x->shape, sizeof shape[i]);
-        shape[i][2] *= f->scale;
-        shape[i][3] *= f->scale;
-        fixture_dense(&value[i], NULL, shape[i], f->tap_dtype);
-        value[i].data = malloc((size_t)fixture_count(&value[i]) * fixture_dtype_size(f->tap_dtype));
-        assert_non_null(value[i].data);
-        forward(&f->net[which], f->scale, x, &value[i]);
-        values[i] = &value[i];
+        fixture_tensor_make(&value[i], shape, f->tap_dtype, f->tap_layout);
+        forward(&f->net[which], f->scale, x, &value[i].tensor);
+        values[i] = &value[i].tensor;
         f->taps_run[which]++;
-        fixture_dense(&grad[i], NULL, shape[i], f->grad_dtype);
         if ((tap->flags & DUKD_TAP_WANT_GRAD) == 0) continue;
-        const size_t bytes = (size_t)fixture_count(&grad[i]) * fixture_dtype_size(f->grad_dtype);
-        grad[i].data = malloc(bytes);
-        assert_non_null(grad[i].data);
-        memset(grad[i].data, 0xff, bytes); /* NaN: all must be overwritten */
-        grads[i] = &grad[i];
+        fixture_tensor_make(&grad[i], shape, f->grad_dtype, f->tap_layout); /* NaN: all must be overwritten */
+        grads[i] = &grad[i].tensor;
     }
     const dukd_submit submit = {.struct_size = DUKD_SUBMIT_SIZE,
                                 .pass_id = pass->id,
@@ -373,25 +338,11 @@ int32_t fixture_submit(fixture *f, const dukd_pass *pass) {
             f->dw = f->db = 0;
         }
         if (f->watch != NULL) f->watch(f->watch_ctx, pass, values, grads);
-        if ((pass->flags & DUKD_PASS_BACKWARD) != 0) {
-            note(f, "backward");
-            for (uint32_t i = 0; i < pass->n_taps; i++) {
-                if (grads[i] != NULL) backward(f, pass->inputs[pass->taps[i]->source_id]->tensor, grads[i]);
-            }
-        }
-        if ((pass->flags & DUKD_PASS_OPTIMIZE_AFTER) != 0) {
-            note(f, "optimize");
-            assert_true(f->optimized < 4);
-            f->dw_at[f->optimized] = f->dw;
-            f->db_at[f->optimized++] = f->db;
-            f->net[FIXTURE_STUDENT].w -= f->rate * f->dw;
-            f->net[FIXTURE_STUDENT].b -= f->rate * f->db;
-        }
-        if ((pass->flags & DUKD_PASS_EMA_AFTER) != 0) note(f, "ema");
+        obey(f, pass, grads);
     }
     for (uint32_t i = 0; i < pass->n_taps; i++) {
-        free(value[i].data);
-        free(grad[i].data);
+        fixture_tensor_free(&value[i]);
+        fixture_tensor_free(&grad[i]);
     }
     return status;
 }

@@ -12,6 +12,7 @@
 
 #include "dukd_ext_draws.h"
 #include "dukd_plugin.h"
+#include "session_tensors.h"
 
 enum { FIXTURE_STUDENT, FIXTURE_TEACHER };
 
@@ -37,8 +38,10 @@ typedef struct {
     int32_t cancel_after;     /* asks of should_cancel before it says so; negative: never */
     double grad_scale;
     fixture_net net[2]; /* student, teacher */
-    double rate;        /* of plain gradient descent at OPTIMIZE_AFTER */
-    bool collect;       /* take passes until WAIT before submitting any */
+    fixture_layout tap_layout, batch_layout;
+    uint32_t threads; /* of the host's parallel_for; 0: the host has none */
+    double rate;      /* of plain gradient descent at OPTIMIZE_AFTER */
+    bool collect;     /* take passes until WAIT before submitting any */
 
     /* ---- what happened ---- */
     const dukd_plugin *plugin;
@@ -60,10 +63,7 @@ typedef struct {
                   const dukd_tensor *const *grads);
     void *watch_ctx;
 
-    /* the batch: dense, dtype */
-    void *lr, *hr;
-    dukd_tensor lr_tensor, hr_tensor;
-    int64_t lr_shape[4], hr_shape[4];
+    fixture_tensor lr, hr; /* the batch */
 } fixture;
 
 /* f32, 2 x 3 x 8 x 8 at scale 2, all caps, seed 7, both networks. */
@@ -89,14 +89,6 @@ double fixture_loss(fixture *f,
                     const char *name); /* of the last step; fails where there is none of that name */
 bool fixture_has_loss(fixture *f, const char *name);
 
-/* ---- tensors ---- */
-extern const dukd_dtype fixture_f32, fixture_f16, fixture_bf16;
-size_t fixture_dtype_size(dukd_dtype type);
-void fixture_dense(dukd_tensor *t, void *data, int64_t shape[4], dukd_dtype type);
-int64_t fixture_count(const dukd_tensor *t);
-/* Any type, any strides. */
-double fixture_get(const dukd_tensor *t, int64_t n, int64_t c, int64_t i, int64_t j);
-void fixture_set(const dukd_tensor *t, int64_t n, int64_t c, int64_t i, int64_t j, double value);
 double fixture_pattern(int64_t c, int64_t i, int64_t j);
 
 /* Fails unless the fixture's last error message contains every one of `parts` (ended by NULL) and ends neatly. */
