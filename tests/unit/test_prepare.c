@@ -563,6 +563,19 @@ static void test_manifest(void **state) {
         data_text(path, bad[i]);
         assert_int_equal(dukd_prepared_read(o.out_dir, &set, NULL), DUKD_FAILED);
     }
+    /* Names lead nowhere else, and sizes are those of images. */
+    static const char *const lines[] = {"8\t8\t8\ta.png", "8\t8\t8\t../a.png",  "8\t8\t8\t",
+                                        "0\t8\t8\ta.png", "8\t65501\t8\ta.png", "8\t8\t12\ta.png"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char whole[512];
+        snprintf(whole, sizeof whole,
+                 "dukd-prepared 1\nborder\tclamp\nscales\t4\ntile\t64\npng\t1\nimages\t1\n%064d\t%s\n", 0,
+                 lines[i]);
+        data_text(path, whole);
+        assert_int_equal(dukd_prepared_read(o.out_dir, &set, NULL), i ? DUKD_FAILED : DUKD_DONE);
+        dukd_prepared_free(&set);
+    }
+    data_text(path, bad[sizeof bad / sizeof *bad - 1]);
     refused(&o, DUKD_FAILED, "prepared.txt:4: 'tile' should be here");
     free(text);
 }
