@@ -104,7 +104,7 @@ static void the_host_is_checked(void **state) {
     CREATE_FAILS(DUKD_E_ARGUMENT, c.host.tap_shape = NULL, "tap_shape is NULL");
     CREATE_FAILS(DUKD_E_ARGUMENT, c.host.alloc = NULL, "alloc is NULL, but free is not");
     CREATE_FAILS(DUKD_E_ARGUMENT, c.host.free = NULL, "free is NULL, but alloc is not");
-    CREATE_FAILS(DUKD_E_ARGUMENT, c.host.max_threads = (uint32_t(*)(void *))1,
+    CREATE_FAILS(DUKD_E_ARGUMENT, (c.host.parallel_for = NULL, c.host.max_threads = (uint32_t(*)(void *))1),
                  "parallel_for is NULL, but max_threads is not");
     CREATE_FAILS(DUKD_E_ARGUMENT, c.host.n_networks = 0, "no networks");
     CREATE_FAILS(DUKD_E_ARGUMENT, c.host.networks = NULL, "no networks");
