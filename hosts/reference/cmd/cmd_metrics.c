@@ -12,7 +12,7 @@
 #include "data/metrics.h"
 
 typedef struct {
-    int64_t scale, crop_border; /* crop_border INT64_MIN: the scale */
+    int64_t scale, crop_border; /* INT64_MIN: not given */
     int32_t rgb, json;
 } metrics_arguments;
 
@@ -191,7 +191,7 @@ done:
 }
 
 static int check(metrics_arguments *a, dukd_failure *f) {
-    if (!a->scale)
+    if (a->scale == INT64_MIN)
         return dukd_fail(f, DUKD_MISUSED, "--scale is missing: give the scale of the images, as --scale 4");
     if (a->scale < 1 || a->scale > 16)
         return dukd_fail(f, DUKD_MISUSED, "--scale wants a number from 1 to 16, not %lld",
@@ -205,7 +205,7 @@ static int check(metrics_arguments *a, dukd_failure *f) {
 }
 
 int dukd_cmd_metrics(int argc, char **argv) {
-    metrics_arguments a = {.crop_border = INT64_MIN};
+    metrics_arguments a = {.scale = INT64_MIN, .crop_border = INT64_MIN};
     dukd_texts folders = {0};
     dukd_failure f = {0};
     const dukd_arg args[] = {
