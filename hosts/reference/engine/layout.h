@@ -3,7 +3,8 @@
  * A tensor is images x height x width pixels of `channels` numbers, f32 or bf16 (the upper half of an f32, rounded to nearest even).
  *   NHWC     the channels of a pixel are neighbours
  *   BLOCK16  channels in blocks of 16, one plane of pixels a block (oneDNN's nChw16c); channels % 16 == 0
- * For 16 channels the two are the same memory.
+ *   PLANAR   one plane of pixels a channel, as the caller's tensors
+ * For 16 channels NHWC and BLOCK16 are the same memory.
  *
  * Every operation runs on `threads` threads and gives the same bits for any number of them. Nothing here allocates. */
 #ifndef DUKD_LAYOUT_H
@@ -12,7 +13,7 @@
 #include <stdint.h>
 
 typedef enum { DUKD_TYPE_F32, DUKD_TYPE_BF16 } dukd_type;
-typedef enum { DUKD_NHWC, DUKD_BLOCK16 } dukd_layout;
+typedef enum { DUKD_NHWC, DUKD_BLOCK16, DUKD_PLANAR } dukd_layout;
 
 typedef struct {
     void *data;

@@ -29,20 +29,27 @@ static inline float to_f32(float x) {
     return x;
 }
 
-/* Where an element lies: image * n + block * (channel / 16) + pixel * (y * width + x) + channel % 16. */
+/* Where an element lies: image * n + block * (channel / 16) + lane * (channel % 16) + pixel * (y * width + x). */
 typedef struct {
-    int64_t image, block, pixel;
+    int64_t image, block, lane, pixel;
 } strides;
 
 static inline strides strides_of(const dukd_tensor *t) {
     int64_t plane = (int64_t)t->height * t->width;
-    strides s = {.image = plane * t->channels, .block = 16, .pixel = t->channels};
-    if (t->layout == DUKD_BLOCK16) s = (strides){.image = s.image, .block = 16 * plane, .pixel = 16};
-    return s;
+    int64_t image = plane * t->channels;
+    switch (t->layout) {
+    case DUKD_BLOCK16:
+        return (strides){.image = image, .block = 16 * plane, .lane = 1, .pixel = 16};
+    case DUKD_PLANAR:
+        return (strides){.image = image, .block = 16 * plane, .lane = plane, .pixel = 1};
+    case DUKD_NHWC:
+        break;
+    }
+    return (strides){.image = image, .block = 16, .lane = 1, .pixel = t->channels};
 }
 
 static inline int64_t at(const strides *s, const dukd_tensor *t, int64_t n, int64_t channel, int64_t y) {
-    return n * s->image + (channel / 16) * s->block + channel % 16 + y * t->width * s->pixel;
+    return n * s->image + (channel / 16) * s->block + channel % 16 * s->lane + y * t->width * s->pixel;
 }
 
 /* The graph's channel that lies at m of `count` channels in order r. */

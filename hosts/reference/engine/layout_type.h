@@ -50,6 +50,7 @@ static void NAME(shuffle)(const dukd_tensor *out, const dukd_tensor *x, int32_t 
                           int64_t begin, int64_t end) {
     strides so = strides_of(out), sx = strides_of(x);
     int64_t channels = out->channels, blocks = channels % 16 == 0 && order == r ? channels / 16 : 0;
+    if (so.lane != 1 || sx.lane != 1) blocks = 0;
     for (int64_t row = begin; row < end; row++) {
         int64_t n = row / out->height, y = row % out->height, i = y % r;
         for (int64_t j = 0; j < r; j++) {
@@ -74,7 +75,7 @@ static void NAME(unshuffle)(const dukd_tensor *dx, const dukd_tensor *d, int32_t
                             int accumulate, int64_t begin, int64_t end) {
     strides sd = strides_of(d), sx = strides_of(dx);
     int64_t channels = d->channels, blocks = channels % 16 == 0 && order == r ? channels / 16 : 0;
-    if (accumulate) blocks = 0;
+    if (accumulate || sd.lane != 1 || sx.lane != 1) blocks = 0;
     for (int64_t row = begin; row < end; row++) {
         int64_t n = row / d->height, y = row % d->height, i = y % r;
         for (int64_t j = 0; j < r; j++) {

@@ -2,6 +2,7 @@
  * in oneDNN 3 descriptions are handles and that step is gone. */
 #include "engine/onednn/dnnl_compat.h"
 
+#include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -31,7 +32,7 @@ struct dukd_conv {
     dnnl_primitive_desc_t hint, desc; /* hint: forward's, for gradients */
     dnnl_primitive_t primitive, reorder;
     dnnl_memory_t plain, packed; /* of the reorder: plain <-> packed */
-    int64_t packed_bytes, scratch_bytes;
+    int64_t source_bytes, dest_bytes, packed_bytes, scratch_bytes;
     dnnl_exec_arg_t args[MAX_ARGS];
     int arg_count;
 };
@@ -147,10 +148,37 @@ static description_ref query(const dukd_conv *c, dnnl_query_t what) {
     return dnnl_primitive_desc_query_md(c->desc, what, 0);
 }
 
-/* 16 channels lie the same in both layouts; each kind of convolution is described in the one that oneDNN has the faster code for. */
-static dnnl_format_tag_t tag_of(int32_t kind, int32_t layout, int32_t channels) {
-    if (channels == 16) return kind == DUKD_CONV_FORWARD ? dnnl_nhwc : dnnl_nChw16c;
-    return layout == DUKD_NHWC ? dnnl_nhwc : dnnl_nChw16c;
+/* 16 channels lie the same in NHWC and in blocks: they are described as what the other side is. */
+static int goes_with_either(int32_t layout, int32_t channels) {
+    return channels == 16 && (layout == DUKD_NHWC || layout == DUKD_BLOCK16);
+}
+
+static dnnl_format_tag_t tag_of(int32_t layout) {
+    switch (layout) {
+    case DUKD_NHWC:
+        return dnnl_nhwc;
+    case DUKD_BLOCK16:
+        return dnnl_nChw16c;
+    case DUKD_PLANAR:
+        return dnnl_nchw;
+    default:
+        return dnnl_format_tag_any;
+    }
+}
+
+typedef struct {
+    dnnl_format_tag_t source, dest;
+} tags;
+
+static tags tags_of(const dukd_conv_spec *s) {
+    tags t = {tag_of(s->source_layout), tag_of(s->dest_layout)};
+    int source = goes_with_either(s->source_layout, s->in_channels),
+        dest = goes_with_either(s->dest_layout, s->out_channels);
+    /* Where both are free: what oneDNN has the faster code for. */
+    if (source && dest) t.source = t.dest = s->kind == DUKD_CONV_FORWARD ? dnnl_nhwc : dnnl_nChw16c;
+    if (source && !dest) t.source = t.dest == dnnl_nchw ? dnnl_nChw16c : t.dest;
+    if (!source && dest) t.dest = t.source == dnnl_nchw ? dnnl_nChw16c : t.source;
+    return t;
 }
 
 typedef struct {
@@ -161,13 +189,9 @@ static dnnl_status_t describe_all(descriptions *d, const dukd_conv_spec *s) {
     int64_t n = s->images, height = s->height + s->side - 1 - s->pad_top - s->pad_bottom,
             width = s->width + s->side - 1 - s->pad_left - s->pad_right;
     int gradient = s->kind == DUKD_CONV_WEIGHTS_GRADIENT;
-    dnnl_format_tag_t in_tag = tag_of(s->kind, s->source_layout, s->in_channels),
-                      out_tag = tag_of(s->kind, s->dest_layout, s->out_channels);
-    /* One layout for both where 16 channels leave the choice; an image's few channels go with either. */
-    if (s->in_channels == 16 && s->out_channels != 16) in_tag = out_tag;
-    if (s->out_channels == 16 && s->in_channels != 16 && s->in_channels > 4) out_tag = in_tag;
+    tags t = tags_of(s);
     dnnl_status_t status = describe(&d->source, 4, (int64_t[]){n, s->in_channels, height, width},
-                                    type_of(s->source_type), in_tag);
+                                    type_of(s->source_type), t.source);
     if (status == dnnl_success)
         status = describe(&d->weights, 4, (int64_t[]){s->out_channels, s->in_channels, s->side, s->side},
                           gradient ? dnnl_f32 : type_of(s->source_type), dnnl_format_tag_any);
@@ -175,10 +199,10 @@ static dnnl_status_t describe_all(descriptions *d, const dukd_conv_spec *s) {
         status = describe(&d->bias, 1, (int64_t[]){s->out_channels}, dnnl_f32, dnnl_x);
     if (status == dnnl_success)
         status = describe(&d->dest, 4, (int64_t[]){n, s->out_channels, s->height, s->width},
-                          type_of(s->dest_type), out_tag);
+                          type_of(s->dest_type), t.dest);
     if (status == dnnl_success)
         status = describe(&d->addend, 4, (int64_t[]){n, s->out_channels, s->height, s->width},
-                          type_of(s->source_type), out_tag);
+                          type_of(s->source_type), t.dest);
     return status;
 }
 
@@ -214,53 +238,100 @@ static dnnl_status_t make_attributes(dnnl_primitive_attr_t *out, const dukd_conv
     return status;
 }
 
-/* Fills c->hint or c->desc. A gradient's hint is a forward of the same types. */
+/* The strides and the padding, as oneDNN takes them. */
+typedef struct {
+    dnnl_dims_t strides, dilates, before, after;
+} geometry;
+
+static geometry geometry_of(const dukd_conv_spec *s) {
+    return (geometry){
+        .strides = {1, 1}, .before = {s->pad_top, s->pad_left}, .after = {s->pad_bottom, s->pad_right}};
+}
+
+/* Fills *out, c->hint or c->desc. A gradient's hint is a forward of the same types. */
 static dnnl_status_t make_forward(dukd_conv *c, dnnl_primitive_desc_t *out, const descriptions *d,
                                   description_ref weights, dnnl_primitive_attr_t attr) {
-    const dukd_conv_spec *s = &c->spec;
-    dnnl_dims_t strides = {1, 1}, dilates = {0, 0}, before = {s->pad_top, s->pad_left},
-                after = {s->pad_bottom, s->pad_right};
-    int hint = s->kind == DUKD_CONV_WEIGHTS_GRADIENT;
+    geometry g = geometry_of(&c->spec);
+    int hint = c->spec.kind != DUKD_CONV_FORWARD;
     dnnl_prop_kind_t prop = hint ? dnnl_forward_training : dnnl_forward_inference;
-    description_ref bias = s->bias || hint ? REF(d->bias) : NULL;
+    description_ref bias = c->spec.bias || hint ? REF(d->bias) : NULL;
 #if DNNL_VERSION_MAJOR >= 3
     return dnnl_convolution_forward_primitive_desc_create(out, c->dnnl->engine, prop, dnnl_convolution_direct,
-                                                          d->source, weights, bias, d->dest, strides, dilates,
-                                                          before, after, attr);
+                                                          d->source, weights, bias, d->dest, g.strides,
+                                                          g.dilates, g.before, g.after, attr);
 #else
-    (void)dilates;
     dnnl_convolution_desc_t op;
     dnnl_status_t status =
         dnnl_convolution_forward_desc_init(&op, prop, dnnl_convolution_direct, REF(d->source), weights, bias,
-                                           REF(d->dest), strides, before, after);
+                                           REF(d->dest), g.strides, g.before, g.after);
     return status == dnnl_success ? dnnl_primitive_desc_create(out, &op, attr, c->dnnl->engine, NULL)
                                   : status;
 #endif
 }
 
-static dnnl_status_t make_weights_gradient(dukd_conv *c, const descriptions *d, dnnl_primitive_attr_t attr) {
+static dnnl_status_t make_hint(dukd_conv *c, const descriptions *d) {
     const dukd_conv_spec *s = &c->spec;
-    dnnl_dims_t strides = {1, 1}, dilates = {0, 0}, before = {s->pad_top, s->pad_left},
-                after = {s->pad_bottom, s->pad_right};
     description any = {0};
     dnnl_status_t status = describe(&any, 4, (int64_t[]){s->out_channels, s->in_channels, s->side, s->side},
                                     type_of(s->source_type), dnnl_format_tag_any);
     if (status == dnnl_success) status = make_forward(c, &c->hint, d, REF(any), NULL);
     forget(&any);
+    return status;
+}
+
+static dnnl_status_t make_weights_gradient(dukd_conv *c, const descriptions *d, dnnl_primitive_attr_t attr) {
+    geometry g = geometry_of(&c->spec);
+    dnnl_status_t status = make_hint(c, d);
     if (status != dnnl_success) return status;
 #if DNNL_VERSION_MAJOR >= 3
     return dnnl_convolution_backward_weights_primitive_desc_create(
-        &c->desc, c->dnnl->engine, dnnl_convolution_direct, d->source, d->weights, d->bias, d->dest, strides,
-        dilates, before, after, c->hint, attr);
+        &c->desc, c->dnnl->engine, dnnl_convolution_direct, d->source, d->weights, d->bias, d->dest,
+        g.strides, g.dilates, g.before, g.after, c->hint, attr);
 #else
-    (void)dilates;
     dnnl_convolution_desc_t op;
     status = dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, REF(d->source),
-                                                         REF(d->weights), REF(d->bias), REF(d->dest), strides,
-                                                         before, after);
+                                                         REF(d->weights), REF(d->bias), REF(d->dest),
+                                                         g.strides, g.before, g.after);
     return status == dnnl_success ? dnnl_primitive_desc_create(&c->desc, &op, attr, c->dnnl->engine, c->hint)
                                   : status;
 #endif
+}
+
+static dnnl_status_t make_data_gradient(dukd_conv *c, const descriptions *d, dnnl_primitive_attr_t attr) {
+    geometry g = geometry_of(&c->spec);
+    dnnl_status_t status = make_hint(c, d);
+    if (status != dnnl_success) return status;
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_convolution_backward_data_primitive_desc_create(
+        &c->desc, c->dnnl->engine, dnnl_convolution_direct, d->source, d->weights, d->dest, g.strides,
+        g.dilates, g.before, g.after, c->hint, attr);
+#else
+    dnnl_convolution_desc_t op;
+    status =
+        dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, REF(d->source),
+                                                 REF(d->weights), REF(d->dest), g.strides, g.before, g.after);
+    return status == dnnl_success ? dnnl_primitive_desc_create(&c->desc, &op, attr, c->dnnl->engine, c->hint)
+                                  : status;
+#endif
+}
+
+/* What a kind of convolution calls its arguments. */
+typedef struct {
+    int source, weights, bias, dest;
+    dnnl_query_t source_md, weights_md, dest_md;
+} roles;
+
+static roles roles_of(int32_t kind) {
+    if (kind == DUKD_CONV_WEIGHTS_GRADIENT)
+        return (roles){DNNL_ARG_SRC,          DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_BIAS,
+                       DNNL_ARG_DIFF_DST,     dnnl_query_src_md,     dnnl_query_diff_weights_md,
+                       dnnl_query_diff_dst_md};
+    if (kind == DUKD_CONV_DATA_GRADIENT)
+        return (roles){DNNL_ARG_DIFF_SRC,     DNNL_ARG_WEIGHTS,       DNNL_ARG_BIAS,
+                       DNNL_ARG_DIFF_DST,     dnnl_query_diff_src_md, dnnl_query_weights_md,
+                       dnnl_query_diff_dst_md};
+    return (roles){DNNL_ARG_SRC,      DNNL_ARG_WEIGHTS,      DNNL_ARG_BIAS,    DNNL_ARG_DST,
+                   dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md};
 }
 
 /* ---- a convolution ---- */
@@ -274,22 +345,32 @@ static dnnl_status_t add_argument(dukd_conv *c, int index, description_ref d) {
 }
 
 static dnnl_status_t make_arguments(dukd_conv *c, const descriptions *d) {
-    int gradient = c->spec.kind == DUKD_CONV_WEIGHTS_GRADIENT;
-    description_ref weights = query(c, gradient ? dnnl_query_diff_weights_md : dnnl_query_weights_md);
-    c->packed_bytes = (int64_t)dnnl_memory_desc_get_size(weights);
+    roles role = roles_of(c->spec.kind);
+    description_ref source = query(c, role.source_md), weights = query(c, role.weights_md),
+                    dest = query(c, role.dest_md);
     description_ref scratch = query(c, dnnl_query_scratchpad_md);
+    c->source_bytes = (int64_t)dnnl_memory_desc_get_size(source);
+    c->packed_bytes = (int64_t)dnnl_memory_desc_get_size(weights);
+    c->dest_bytes = (int64_t)dnnl_memory_desc_get_size(dest);
     c->scratch_bytes = scratch ? (int64_t)dnnl_memory_desc_get_size(scratch) : 0;
-    dnnl_status_t status = add_argument(c, DNNL_ARG_SRC, REF(d->source));
-    if (status == dnnl_success)
-        status = add_argument(c, gradient ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, weights);
-    if (status == dnnl_success)
-        status = add_argument(c, gradient ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST, REF(d->dest));
+    dnnl_status_t status = add_argument(c, role.source, source);
+    if (status == dnnl_success) status = add_argument(c, role.weights, weights);
+    if (status == dnnl_success) status = add_argument(c, role.dest, dest);
     if (status == dnnl_success && c->scratch_bytes) status = add_argument(c, DNNL_ARG_SCRATCHPAD, scratch);
-    if (status == dnnl_success && (gradient || c->spec.bias))
-        status = add_argument(c, gradient ? DNNL_ARG_DIFF_BIAS : DNNL_ARG_BIAS, REF(d->bias));
+    if (status == dnnl_success && (c->spec.bias || c->spec.kind == DUKD_CONV_WEIGHTS_GRADIENT))
+        status = add_argument(c, role.bias, REF(d->bias));
     if (status == dnnl_success && c->spec.post == DUKD_POST_ADD)
         status = add_argument(c, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, REF(d->addend));
     return status;
+}
+
+/* Small weights are reordered by one thread: starting the others would take longer. */
+static int set_reorder_threads(const dukd_conv *c) {
+    enum { SMALL = 1 << 16 };
+    const dukd_conv_spec *s = &c->spec;
+    int before = omp_get_max_threads();
+    if ((int64_t)s->out_channels * s->in_channels * s->side * s->side <= SMALL) omp_set_num_threads(1);
+    return before;
 }
 
 static dnnl_status_t make_reorder(dukd_conv *c) {
@@ -298,7 +379,8 @@ static dnnl_status_t make_reorder(dukd_conv *c) {
     description plain = {0};
     dnnl_primitive_desc_t desc = NULL;
     dnnl_engine_t e = c->dnnl->engine;
-    description_ref packed = query(c, gradient ? dnnl_query_diff_weights_md : dnnl_query_weights_md);
+    int threads = set_reorder_threads(c);
+    description_ref packed = query(c, roles_of(s->kind).weights_md);
     dnnl_status_t status = describe(&plain, 4, (int64_t[]){s->out_channels, s->in_channels, s->side, s->side},
                                     dnnl_f32, dnnl_oihw);
     if (status == dnnl_success) status = dnnl_memory_create(&c->plain, REF(plain), e, DNNL_MEMORY_NONE);
@@ -307,6 +389,7 @@ static dnnl_status_t make_reorder(dukd_conv *c) {
         status = gradient ? dnnl_reorder_primitive_desc_create(&desc, packed, e, REF(plain), e, NULL)
                           : dnnl_reorder_primitive_desc_create(&desc, REF(plain), e, packed, e, NULL);
     if (status == dnnl_success) status = dnnl_primitive_create(&c->reorder, desc);
+    omp_set_num_threads(threads);
     if (desc) dnnl_primitive_desc_destroy(desc);
     forget(&plain);
     return status;
@@ -322,9 +405,12 @@ int dukd_conv_create(dukd_conv **out, dukd_dnnl *d, const dukd_conv_spec *spec, 
     dnnl_primitive_attr_t attr = NULL;
     dnnl_status_t status = describe_all(&all, spec);
     if (status == dnnl_success) status = make_attributes(&attr, spec, &all);
-    if (status == dnnl_success)
-        status = spec->kind == DUKD_CONV_FORWARD ? make_forward(c, &c->desc, &all, REF(all.weights), attr)
-                                                 : make_weights_gradient(c, &all, attr);
+    if (status == dnnl_success && spec->kind == DUKD_CONV_FORWARD)
+        status = make_forward(c, &c->desc, &all, REF(all.weights), attr);
+    if (status == dnnl_success && spec->kind == DUKD_CONV_WEIGHTS_GRADIENT)
+        status = make_weights_gradient(c, &all, attr);
+    if (status == dnnl_success && spec->kind == DUKD_CONV_DATA_GRADIENT)
+        status = make_data_gradient(c, &all, attr);
     if (status == dnnl_success) status = dnnl_primitive_create(&c->primitive, c->desc);
     if (status == dnnl_success) status = make_arguments(c, &all);
     if (status == dnnl_success) status = make_reorder(c);
@@ -334,9 +420,9 @@ int dukd_conv_create(dukd_conv **out, dukd_dnnl *d, const dukd_conv_spec *spec, 
         dukd_conv_destroy(c);
         char what[160];
         snprintf(what, sizeof what, "a %s of %d x %d pixels, %d images, %d to %d channels, kernel %d",
-                 spec->kind == DUKD_CONV_FORWARD ? "convolution" : "convolution's weight gradient",
-                 (int)spec->width, (int)spec->height, (int)spec->images, (int)spec->in_channels,
-                 (int)spec->out_channels, (int)spec->side);
+                 spec->kind == DUKD_CONV_FORWARD ? "convolution" : "convolution's gradient", (int)spec->width,
+                 (int)spec->height, (int)spec->images, (int)spec->in_channels, (int)spec->out_channels,
+                 (int)spec->side);
         return failed(f, what, status);
     }
     *out = c;
@@ -359,6 +445,14 @@ const dukd_conv_spec *dukd_conv_get_spec(const dukd_conv *c) {
     return &c->spec;
 }
 
+int64_t dukd_conv_source_bytes(const dukd_conv *c) {
+    return c->source_bytes;
+}
+
+int64_t dukd_conv_dest_bytes(const dukd_conv *c) {
+    return c->dest_bytes;
+}
+
 int64_t dukd_conv_packed_bytes(const dukd_conv *c) {
     return c->packed_bytes;
 }
@@ -368,10 +462,8 @@ int64_t dukd_conv_scratch_bytes(const dukd_conv *c) {
 }
 
 int dukd_conv_same_packing(const dukd_conv *a, const dukd_conv *b) {
-    if (a->spec.kind != b->spec.kind) return 0;
-    dnnl_query_t what =
-        a->spec.kind == DUKD_CONV_FORWARD ? dnnl_query_weights_md : dnnl_query_diff_weights_md;
-    return dnnl_memory_desc_equal(query(a, what), query(b, what));
+    dnnl_query_t what = roles_of(a->spec.kind).weights_md;
+    return a->spec.kind == b->spec.kind && dnnl_memory_desc_equal(query(a, what), query(b, what));
 }
 
 const char *dukd_conv_implementation(const dukd_conv *c) {
@@ -385,11 +477,13 @@ static int run_reorder(dukd_conv *c, const float *plain, const void *packed, duk
     int gradient = c->spec.kind == DUKD_CONV_WEIGHTS_GRADIENT;
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, gradient ? c->packed : c->plain},
                               {DNNL_ARG_TO, gradient ? c->plain : c->packed}};
+    int threads = set_reorder_threads(c);
     /* oneDNN takes what it only reads as void * too. */
     dnnl_status_t status = dnnl_memory_set_data_handle(c->plain, (void *)(uintptr_t)plain);
     if (status == dnnl_success) status = dnnl_memory_set_data_handle(c->packed, (void *)(uintptr_t)packed);
     if (status == dnnl_success) status = dnnl_primitive_execute(c->reorder, c->dnnl->stream, 2, args);
     if (status == dnnl_success) status = dnnl_stream_wait(c->dnnl->stream);
+    omp_set_num_threads(threads);
     return status == dnnl_success ? DUKD_DONE : failed(f, "packing weights", status);
 }
 
@@ -404,7 +498,8 @@ int dukd_conv_unpack(dukd_conv *c, float *plain, const void *packed, dukd_failur
 static void *handle_for(int index, const dukd_conv_memory *m) {
     switch (index) {
     case DNNL_ARG_SRC:
-        return (void *)(uintptr_t)m->source;
+    case DNNL_ARG_DIFF_SRC:
+        return m->source;
     case DNNL_ARG_WEIGHTS:
     case DNNL_ARG_DIFF_WEIGHTS:
         return m->weights;
@@ -417,7 +512,7 @@ static void *handle_for(int index, const dukd_conv_memory *m) {
     case DNNL_ARG_SCRATCHPAD:
         return m->scratch;
     default:
-        return (void *)(uintptr_t)m->addend;
+        return (void *)(uintptr_t)m->addend; /* oneDNN takes what it only reads as void * too */
     }
 }
 

@@ -22,9 +22,13 @@ int dukd_dnnl_has_bf16(void); /* bf16 in hardware */
 int dukd_dnnl_can_bf16(void); /* bf16 at all */
 
 typedef enum {
-    DUKD_CONV_FORWARD,          /* dest = relu?(conv(source, weights) + bias + what post says) */
+    DUKD_CONV_FORWARD,          /* dest = post(conv(source, weights) + bias) */
     DUKD_CONV_WEIGHTS_GRADIENT, /* weights, bias = gradients of f32, from source and dest (the outputs' gradient) */
+    DUKD_CONV_DATA_GRADIENT, /* source = its gradient from dest; the engine prefers a FORWARD with transposed
+                                 * weights, which can also add: this one is there to compare with */
 } dukd_conv_kind;
+
+enum { DUKD_ANY_LAYOUT = -1 }; /* in a spec: what oneDNN likes best, for benchmarks */
 
 typedef enum {
     DUKD_POST_NONE,
@@ -48,6 +52,8 @@ typedef struct dukd_conv dukd_conv;
 int dukd_conv_create(dukd_conv **out, dukd_dnnl *d, const dukd_conv_spec *spec, dukd_failure *f);
 void dukd_conv_destroy(dukd_conv *c);
 const dukd_conv_spec *dukd_conv_get_spec(const dukd_conv *c);
+int64_t dukd_conv_source_bytes(const dukd_conv *c);
+int64_t dukd_conv_dest_bytes(const dukd_conv *c);
 int64_t dukd_conv_packed_bytes(const dukd_conv *c);  /* of the weights, or of their gradient */
 int64_t dukd_conv_scratch_bytes(const dukd_conv *c); /* needed while it runs */
 int dukd_conv_same_packing(const dukd_conv *a, const dukd_conv *b);
@@ -58,10 +64,10 @@ int dukd_conv_pack(dukd_conv *c, void *packed, const float *plain, dukd_failure 
 int dukd_conv_unpack(dukd_conv *c, float *plain, const void *packed, dukd_failure *f);
 
 typedef struct {
-    const void *source;
+    void *source;  /* written by DATA_GRADIENT */
     void *weights; /* packed; written by WEIGHTS_GRADIENT */
     float *bias;   /* the same; NULL: none */
-    void *dest;    /* read by WEIGHTS_GRADIENT */
+    void *dest;    /* written by FORWARD */
     const void *addend;
     void *scratch;
 } dukd_conv_memory;

@@ -135,8 +135,12 @@ static void describe_values(onednn_planner *s) {
         onednn_value v = {
             .buffer = -1, .channels = channels_in_memory(n), .up = n->up, .type = p->network->type};
         if (s->blocked && v.channels % LANES == 0 && v.channels > LANES) v.layout = DUKD_BLOCK16;
+        if (s->blocked && v.channels % LANES != 0) v.layout = DUKD_PLANAR; /* the input */
         s->gradient[i] = s->value[i] = v;
-        if (s->blocked && n->kind == DUKD_NODE_INPUT) s->gradient[i].channels = in_lanes(n->channels);
+        if (s->blocked && n->kind == DUKD_NODE_INPUT) { /* whole vectors: no code writes planes */
+            s->gradient[i].channels = in_lanes(n->channels);
+            s->gradient[i].layout = DUKD_NHWC;
+        }
         if (n->last) s->value[i].type = DUKD_TYPE_F32;
         s->last_use[i] = i;
         for (int k = 0; k < 2; k++)
