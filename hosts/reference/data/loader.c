@@ -150,8 +150,8 @@ static int start_workers(dukd_loader *l, dukd_failure *f) {
     sigset_t all, before;
     int error = 0;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all,
-                    &before); /* the workers inherit it: signals are the main thread's business */
+    /* The workers inherit the mask: signals are the main thread's business. */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (l->worker_count < l->o.workers && !error) {
         error = pthread_create(&l->workers[l->worker_count], NULL, work, l);
         if (!error) l->worker_count++;
