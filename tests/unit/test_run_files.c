@@ -132,13 +132,16 @@ static void the_log_remembers_what_came_before_its_file(void **state) {
 
 static void three_lines(const char *path, int64_t last) {
     static const char *const names[] = {"l_rec", "l_total"};
-    const double values[] = {0.25, NAN}, means[] = {31.5, 0.875};
+    const double values[] = {0.25, NAN};
     const dukd_losses losses = {.n_losses = 2, .names = names, .values = values};
     const dukd_run_metric metrics[] = {{.name = "psnr"}, {.name = "ssim"}};
+    dukd_evaluated_image images[] = {{.name = "baby", .plain = {33, 0.75}},
+                                     {.name = "bird", .plain = {30, 1}}};
+    const dukd_evaluation result = {.count = 2, .images = images, .mean = {.plain = {31.5, 0.875}}};
     dukd_metrics_log m;
     assert_int_equal(dukd_metrics_log_open(&m, path, last, NULL), 0);
     assert_int_equal(dukd_metrics_log_losses(&m, 100, 1e-4, 12.5, 1600, &losses, NULL), 0);
-    assert_int_equal(dukd_metrics_log_validation(&m, 100, 12.5, "Set5", metrics, means, 2, NULL), 0);
+    assert_int_equal(dukd_metrics_log_validation(&m, 100, 12.5, "Set5", metrics, 2, &result, NULL), 0);
     assert_int_equal(dukd_metrics_log_losses(&m, 200, 1e-4, 25, 3200, &losses, NULL), 0);
     dukd_metrics_log_close(&m);
 }
@@ -151,7 +154,8 @@ static void metrics_are_lines_of_json(void **state) {
                        "\"losses\": {\"l_rec\": 0.25, "
                        "\"l_total\": null}}\n"
                        "{\"iteration\": 100, \"seconds\": 12.5, \"validation\": {\"Set5\": {\"psnr\": 31.5, "
-                       "\"ssim\": 0.875}}}\n"
+                       "\"ssim\": 0.875, \"images\": {\"baby\": {\"psnr\": 33, \"ssim\": 0.75}, \"bird\": "
+                       "{\"psnr\": 30, \"ssim\": 1}}}}}\n"
                        "{\"iteration\": 200, \"rate\": 0.0001, \"seconds\": 25, \"images\": 3200, "
                        "\"losses\": {\"l_rec\": 0.25, "
                        "\"l_total\": null}}\n";

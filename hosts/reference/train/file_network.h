@@ -6,7 +6,7 @@
 #include "models/model.h"
 
 /* The key of a network file's metadata that holds dukd_model_spec_text of its network. */
-#define DUKD_NETWORK_METADATA "network"
+#define DUKD_NETWORK_METADATA "network_g"
 
 /* DUKD_FAILED where the file has no such entry (the message says what to give instead), or one that is no network. */
 int dukd_file_network(const char *path, dukd_model_spec *out, dukd_failure *f);

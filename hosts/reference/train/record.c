@@ -179,15 +179,19 @@ int dukd_metrics_log_losses(dukd_metrics_log *m, int64_t iteration, double rate,
 }
 
 int dukd_metrics_log_validation(dukd_metrics_log *m, int64_t iteration, double seconds, const char *set,
-                                const dukd_run_metric *metrics, const double *values, int32_t count,
+                                const dukd_run_metric *metrics, int32_t count, const dukd_evaluation *result,
                                 dukd_failure *f) {
     dukd_json j = begin_line(m, iteration);
     dukd_json_number(&j, "seconds", seconds);
     dukd_json_object(&j, "validation");
     dukd_json_object(&j, set);
-    for (int32_t i = 0; i < count; i++) dukd_json_number(&j, metrics[i].name, values[i]);
-    dukd_json_close(&j);
-    dukd_json_close(&j);
-    dukd_json_close(&j);
+    for (int32_t i = 0; i < count; i++) dukd_json_number(&j, metrics[i].name, result->mean.plain[i]);
+    dukd_json_object(&j, "images");
+    for (int64_t k = 0; k < result->count; k++) {
+        dukd_json_object(&j, result->images[k].name);
+        for (int32_t i = 0; i < count; i++) dukd_json_number(&j, metrics[i].name, result->images[k].plain[i]);
+        dukd_json_close(&j);
+    }
+    for (int open = 0; open < 4; open++) dukd_json_close(&j); /* images, the set, validation, the line */
     return dukd_json_end(&j, m->path, f);
 }

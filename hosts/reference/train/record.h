@@ -3,7 +3,7 @@
  * run.json: what ran (resolved options, seed, source revision, versions, instruction set, threads, hashes of the data) and what
  * it has cost so far (optimizer steps, images, passes, seconds); rewritten as a whole at every checkpoint and at the end.
  * metrics.jsonl: one object a line: {"iteration": 100, "rate": 1e-4, "seconds": 12.5, "losses": {...}} and {"iteration": 5000,
- * "seconds": 800, "validation": {"Set5": {"psnr": ..., "ssim": ...}}}. Seconds are those spent in training iterations, all
+ * "seconds": 800, "validation": {"Set5": {"psnr": ..., "ssim": ..., "images": {"baby": {"psnr": ..., "ssim": ...}, ...}}}}. Seconds are those spent in training iterations, all
  * parts of a resumed run together. [one thread] */
 #ifndef DUKD_RECORD_H
 #define DUKD_RECORD_H
@@ -14,6 +14,7 @@
 #include "common/failure.h"
 #include "common/plugin_load.h"
 #include "engine/engine.h"
+#include "train/evaluate.h"
 #include "train/run_options.h"
 #include "train/step.h"
 
@@ -54,9 +55,9 @@ int dukd_metrics_log_open(dukd_metrics_log *m, const char *path, int64_t last, d
 void dukd_metrics_log_close(dukd_metrics_log *m); /* zeroed allowed */
 int dukd_metrics_log_losses(dukd_metrics_log *m, int64_t iteration, double rate, double seconds,
                             int64_t images, const dukd_losses *losses, dukd_failure *f);
-/* One set's means; values[i] belongs to metrics[i]. */
+/* One set: means and every image. */
 int dukd_metrics_log_validation(dukd_metrics_log *m, int64_t iteration, double seconds, const char *set,
-                                const dukd_run_metric *metrics, const double *values, int32_t count,
+                                const dukd_run_metric *metrics, int32_t count, const dukd_evaluation *result,
                                 dukd_failure *f);
 
 #endif

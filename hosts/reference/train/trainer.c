@@ -147,7 +147,7 @@ static int save_checkpoint(dukd_run *r, dukd_failure *f) {
 
 static int keep_best(dukd_run *r, dukd_failure *f) {
     const dukd_run_metric *m = &r->o->metrics[0];
-    const double value = dukd_validator_means(&r->validator, 0)[0];
+    const double value = dukd_validator_result(&r->validator, 0)->mean.plain[0];
     const int first = r->info.best_iteration < 0;
     if (value != value ||
         (!first && (m->lower_is_better ? value > r->info.best_value : value < r->info.best_value)))
@@ -166,13 +166,13 @@ static int validate(dukd_run *r, int *interrupted, dukd_failure *f) {
     int status = dukd_validator_run(&r->validator, weights, it, interrupted, f);
     if (status || *interrupted) return status;
     for (int32_t i = 0; i < o->val_count && !status; i++) {
-        const double *means = dukd_validator_means(&r->validator, i);
+        const dukd_evaluation *result = dukd_validator_result(&r->validator, i);
         status = dukd_metrics_log_validation(&r->metrics, it, r->info.seconds, o->val[i].name, o->metrics,
-                                             means, o->metric_count, f);
+                                             o->metric_count, result, f);
         for (int32_t m = 0; r->events && m < o->metric_count && !status; m++) {
             char tag[160];
             snprintf(tag, sizeof tag, "metrics/%.60s/%.60s", o->val[i].name, o->metrics[m].name);
-            status = dukd_events_scalar(r->events, tag, it, means[m], f);
+            status = dukd_events_scalar(r->events, tag, it, result->mean.plain[m], f);
         }
     }
     if (!status) status = keep_best(r, f);

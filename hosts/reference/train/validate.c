@@ -5,15 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/evaluate.h"
 #include "train/experiment.h"
 
 int dukd_validator_open(dukd_validator *v, dukd_failure *f) {
     const int32_t count = v->options->val_count;
     v->sets = calloc((size_t)count + 1, sizeof *v->sets);
-    v->means = calloc(((size_t)count + 1) * DUKD_RUN_MAX_METRICS, sizeof *v->means);
+    v->results = calloc((size_t)count + 1, sizeof *v->results);
     int status = 0;
-    if (!v->sets || !v->means)
+    if (!v->sets || !v->results)
         status = dukd_fail_memory(f, "the validation sets", (unsigned long long)count * 64);
     for (int32_t i = 0; i < count && !status; i++)
         status = dukd_dataset_open(&v->sets[i], &v->options->val[i].files, f);
@@ -23,14 +22,15 @@ int dukd_validator_open(dukd_validator *v, dukd_failure *f) {
 
 void dukd_validator_close(dukd_validator *v) {
     for (int32_t i = 0; v->sets && i < v->options->val_count; i++) dukd_dataset_close(v->sets[i]);
+    for (int32_t i = 0; v->results && i < v->options->val_count; i++) dukd_evaluation_free(&v->results[i]);
     free(v->sets);
-    free(v->means);
+    free(v->results);
     v->sets = NULL;
-    v->means = NULL;
+    v->results = NULL;
 }
 
-const double *dukd_validator_means(const dukd_validator *v, int32_t set) {
-    return v->means + (size_t)set * DUKD_RUN_MAX_METRICS;
+const dukd_evaluation *dukd_validator_result(const dukd_validator *v, int32_t set) {
+    return &v->results[set];
 }
 
 typedef struct {
@@ -69,9 +69,10 @@ static int run_set(dukd_validator *v, int32_t i, const float *weights, int64_t i
         status = dukd_make_folders(folder, f);
     }
     if (!status) status = dukd_evaluate(&result, &e, v->sets[i], f);
-    if (!status)
-        memcpy(v->means + (size_t)i * DUKD_RUN_MAX_METRICS, result.mean.plain, sizeof result.mean.plain);
-    dukd_evaluation_free(&result);
+    if (!status) {
+        dukd_evaluation_free(&v->results[i]);
+        v->results[i] = result;
+    }
     return status;
 }
 
@@ -82,7 +83,7 @@ static void log_set(const dukd_validator *v, int32_t i, int64_t iteration) {
         snprintf(line, sizeof line, "validation %-12s iter: %lld", o->val[i].name, (long long)iteration);
     for (int32_t m = 0; m < o->metric_count && used > 0 && (size_t)used < sizeof line; m++)
         used += snprintf(line + used, sizeof line - (size_t)used, "  %s: %.4f", o->metrics[m].name,
-                         dukd_validator_means(v, i)[m]);
+                         dukd_validator_result(v, i)->mean.plain[m]);
     dukd_run_log_info(v->log, "%s", line);
 }
 

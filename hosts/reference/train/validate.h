@@ -8,6 +8,7 @@
 #include "common/failure.h"
 #include "data/dataset.h"
 #include "engine/engine.h"
+#include "train/evaluate.h"
 #include "train/run_log.h"
 #include "train/run_options.h"
 
@@ -19,17 +20,17 @@ typedef struct {
     dukd_run_log *log;
     const volatile sig_atomic_t *stop; /* not 0: give up soon; may be NULL */
     dukd_dataset **sets;               /* [options->val_count] */
-    double *means;                     /* [val_count x DUKD_RUN_MAX_METRICS] of the last validation */
+    dukd_evaluation *results;          /* [options->val_count] of the last validation */
 } dukd_validator;
 
 /* Opens the sets (so that a wrong path is found before training, not after). The fields above `sets` are the caller's. */
 int dukd_validator_open(dukd_validator *v, dukd_failure *f);
 void dukd_validator_close(dukd_validator *v); /* zeroed allowed */
 
-/* Measures all sets and logs a line for each. *interrupted: stop was set in between; then nothing was logged and the means are
- * not complete. */
+/* Measures all sets and logs a line for each. *interrupted: stop was set in between; then nothing was logged and the results
+ * are not complete. */
 int dukd_validator_run(dukd_validator *v, const float *weights, int64_t iteration, int *interrupted,
                        dukd_failure *f);
-const double *dukd_validator_means(const dukd_validator *v, int32_t set); /* [metric_count] */
+const dukd_evaluation *dukd_validator_result(const dukd_validator *v, int32_t set);
 
 #endif
