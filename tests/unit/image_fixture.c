@@ -230,6 +230,36 @@ void fixture_jpeg(const char *path, const stored_samples *s, const jpeg_kind *ki
     assert_int_equal(fclose(to), 0);
 }
 
+/* ---- reading ---- */
+
+/* Reads `path`; header and pixels must agree. */
+dukd_image fixture_read(const char *path) {
+    dukd_failure f = {0};
+    dukd_image image;
+    int32_t width, height, depth;
+    if (dukd_image_read_header(path, &width, &height, &depth, &f) || dukd_image_read(path, &image, &f)) {
+        fail_msg("%s", f.message);
+    }
+    assert_int_equal(image.width, width);
+    assert_int_equal(image.height, height);
+    assert_int_equal(image.depth, depth);
+    return image;
+}
+
+/* Must fail with a message that names the file and holds `part`. */
+void fixture_refused(const char *path, const char *part) {
+    dukd_failure f = {0};
+    dukd_image image;
+    assert_int_equal(dukd_image_read(path, &image, &f), DUKD_FAILED);
+    assert_null(image.samples);
+    if (!strstr(f.message, path) || !strstr(f.message, part)) fail_msg("'%s' lacks '%s'", f.message, part);
+}
+
+uint32_t fixture_sample(const dukd_image *image, int32_t x, int32_t y, int c) {
+    const size_t i = ((size_t)y * (size_t)image->width + (size_t)x) * 3 + (size_t)c;
+    return image->depth == 8 ? ((const uint8_t *)image->samples)[i] : ((const uint16_t *)image->samples)[i];
+}
+
 /* ---- EXIF and files ---- */
 
 size_t fixture_exif(unsigned char out[64], int orientation, int big_endian, int prefix) {

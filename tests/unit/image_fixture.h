@@ -1,9 +1,11 @@
-/* Image files of every kind that is read, made by the libraries that define the formats, from samples the test knows. */
+/* Image files of every kind that is read, made by the libraries that define the formats, from samples the test knows; and reading them. */
 #ifndef DUKD_TEST_IMAGE_FIXTURE_H
 #define DUKD_TEST_IMAGE_FIXTURE_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "data/image.h"
 
 /* Samples as they are stored: height x width x channels, each below 2^bits, native 16-bit words whatever `bits`. */
 typedef struct {
@@ -50,6 +52,12 @@ void fixture_jpeg(const char *path, const stored_samples *s, const jpeg_kind *ki
 
 /* A TIFF structure with one entry before the orientation's; returns its bytes (below 64). prefix: "Exif\0\0" first, as in JPEG. */
 size_t fixture_exif(unsigned char out[64], int orientation, int big_endian, int prefix);
+
+/* The image in `path`; its header, read by itself, must agree. */
+dukd_image fixture_read(const char *path);
+/* Reading `path` must fail with a message that names it and holds `part`. */
+void fixture_refused(const char *path, const char *part);
+uint32_t fixture_sample(const dukd_image *image, int32_t x, int32_t y, int channel);
 
 /* A whole file. */
 unsigned char *fixture_load(const char *path, size_t *bytes); /* malloc'd */
