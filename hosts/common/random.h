@@ -17,6 +17,7 @@ enum {
     DUKD_RANDOM_ORIENTATION = 4, /* index: sample */
     DUKD_RANDOM_WEIGHTS = 5,     /* index: parameter * 2^40 + element; initial weights */
     DUKD_RANDOM_PICTURE = 16,    /* index: picture of tools/make_images */
+    DUKD_RANDOM_BOOTSTRAP = 17,  /* index: resample */
     DUKD_RANDOM_TEST = 1000,     /* and above: tests */
 };
 

@@ -154,8 +154,9 @@ static void metrics_are_lines_of_json(void **state) {
                        "\"losses\": {\"l_rec\": 0.25, "
                        "\"l_total\": null}}\n"
                        "{\"iteration\": 100, \"seconds\": 12.5, \"validation\": {\"Set5\": {\"psnr\": 31.5, "
-                       "\"ssim\": 0.875, \"images\": {\"baby\": {\"psnr\": 33, \"ssim\": 0.75}, \"bird\": "
-                       "{\"psnr\": 30, \"ssim\": 1}}}}}\n"
+                       "\"ssim\": 0.875, \"images\": [{\"name\": \"baby\", \"psnr\": 33, \"ssim\": 0.75}, "
+                       "{\"name\": \"bird\", "
+                       "\"psnr\": 30, \"ssim\": 1}]}}}\n"
                        "{\"iteration\": 200, \"rate\": 0.0001, \"seconds\": 25, \"images\": 3200, "
                        "\"losses\": {\"l_rec\": 0.25, "
                        "\"l_total\": null}}\n";

@@ -186,9 +186,10 @@ int dukd_metrics_log_validation(dukd_metrics_log *m, int64_t iteration, double s
     dukd_json_object(&j, "validation");
     dukd_json_object(&j, set);
     for (int32_t i = 0; i < count; i++) dukd_json_number(&j, metrics[i].name, result->mean.plain[i]);
-    dukd_json_object(&j, "images");
+    dukd_json_array(&j, "images");
     for (int64_t k = 0; k < result->count; k++) {
-        dukd_json_object(&j, result->images[k].name);
+        dukd_json_object(&j, NULL);
+        dukd_json_text(&j, "name", result->images[k].name);
         for (int32_t i = 0; i < count; i++) dukd_json_number(&j, metrics[i].name, result->images[k].plain[i]);
         dukd_json_close(&j);
     }

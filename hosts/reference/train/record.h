@@ -3,7 +3,8 @@
  * run.json: what ran (resolved options, seed, source revision, versions, instruction set, threads, hashes of the data) and what
  * it has cost so far (optimizer steps, images, passes, seconds); rewritten as a whole at every checkpoint and at the end.
  * metrics.jsonl: one object a line: {"iteration": 100, "rate": 1e-4, "seconds": 12.5, "losses": {...}} and {"iteration": 5000,
- * "seconds": 800, "validation": {"Set5": {"psnr": ..., "ssim": ..., "images": {"baby": {"psnr": ..., "ssim": ...}, ...}}}}. Seconds are those spent in training iterations, all
+ * "seconds": 800, "validation": {"Set5": {"psnr": ..., "ssim": ..., "images": [{"name":
+ * "baby", "psnr": ..., "ssim": ...}, ...]}}}. Seconds are those spent in training iterations, all
  * parts of a resumed run together. [one thread] */
 #ifndef DUKD_RECORD_H
 #define DUKD_RECORD_H
