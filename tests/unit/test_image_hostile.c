@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <png.h>
 #include <tiffio.h>
 
 #include "data/image.h"
