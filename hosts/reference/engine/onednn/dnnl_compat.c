@@ -473,6 +473,10 @@ const char *dukd_conv_implementation(const dukd_conv *c) {
     return name;
 }
 
+int dukd_conv_adds(const dukd_conv *c) {
+    return strstr(dukd_conv_implementation(c), "gemm") == NULL;
+}
+
 static int run_reorder(dukd_conv *c, const float *plain, const void *packed, dukd_failure *f) {
     int gradient = c->spec.kind == DUKD_CONV_WEIGHTS_GRADIENT;
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, gradient ? c->packed : c->plain},

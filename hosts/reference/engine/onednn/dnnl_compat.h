@@ -57,6 +57,8 @@ int64_t dukd_conv_dest_bytes(const dukd_conv *c);
 int64_t dukd_conv_packed_bytes(const dukd_conv *c);  /* of the weights, or of their gradient */
 int64_t dukd_conv_scratch_bytes(const dukd_conv *c); /* needed while it runs */
 int dukd_conv_same_packing(const dukd_conv *a, const dukd_conv *b);
+/* 0: its DUKD_POST_ADD cannot be trusted (oneDNN 2.6's GEMM convolution reads the addend wrongly in NHWC). */
+int dukd_conv_adds(const dukd_conv *c);
 const char *dukd_conv_implementation(const dukd_conv *c); /* for benchmarks */
 
 /* plain: f32, out x in x side x side. */

@@ -141,7 +141,7 @@ static void describe_values(onednn_planner *s) {
             s->gradient[i].channels = in_lanes(n->channels);
             s->gradient[i].layout = DUKD_NHWC;
         }
-        if (n->last) s->value[i].type = DUKD_TYPE_F32;
+        if (n->last && n->in[1] < 0) s->value[i].type = DUKD_TYPE_F32; /* a residual lies beside its sum */
         s->last_use[i] = i;
         for (int k = 0; k < 2; k++)
             if (n->in[k] >= 0) s->last_use[n->in[k]] = i;
@@ -183,6 +183,15 @@ static void plan_conv(onednn_planner *s, int32_t i) {
     }
     step.out = s->value[i];
     onednn_emit_conv(s, step, &run, 0, post);
+    if (post != DUKD_POST_ADD || s->status != DUKD_DONE) return;
+    onednn_step *last = &p->steps[p->step_count - 1];
+    if (dukd_conv_adds(last->conv)) return;
+    p->step_count--; /* once more, with the addition as a step of its own */
+    step.b = none;
+    onednn_emit_conv(s, step, &run, 0, DUKD_POST_NONE);
+    step = (onednn_step){
+        .kind = STEP_ADD, .node = n, .a = s->value[i], .b = s->value[n->in[1]], .out = s->value[i]};
+    onednn_emit(s, step);
 }
 
 static void plan_node(onednn_planner *s, int32_t i) {
