@@ -110,6 +110,9 @@ static void test_refusals(void **state) {
     forward(train, N, t.input, t.output);
     forward(other, 1, t.input, t.output);
     refused(dukd_exec_backward(train, &d, t.d_weights, NULL, &f), &f, "another's");
+    forward(train, N, t.input, t.output);
+    backward(train, d, t.d_weights, NULL);
+    refused(dukd_exec_backward(train, &d, t.d_weights, NULL, &f), &f, "already");
     assert_int_equal(dukd_network_create(&n, t.e, t.g, DUKD_F32, &f), DUKD_DONE);
     s = (dukd_exec_spec){.purpose = DUKD_INFER, .batch = 1, .height = 4, .width = 4};
     assert_int_equal(dukd_network_compile(n, &s, &x, &f), DUKD_DONE);
@@ -155,7 +158,7 @@ static void test_compiled_once(void **state) {
     teardown(&t);
 }
 
-/* Gradients add up, backward can be repeated, and INFER (of any shape, compiled in between too) does not disturb it. */
+/* Gradients add up, and INFER (of any shape, compiled in between too) does not disturb it. */
 static void test_between(void **state) {
     (void)state;
     fixture t;
@@ -173,6 +176,7 @@ static void test_between(void **state) {
     backward(train, t.cotangent, t.d_weights, again);
     assert_memory_equal(once, again, sizeof once);
     assert_memory_equal(first, t.d_weights, (size_t)t.count * sizeof *first);
+    forward(train, N, t.input, t.output);
     backward(train, t.cotangent, t.d_weights, NULL);
     for (int64_t i = 0; i < t.count; i++) first[i] *= 2;
     dukd_assert_error("twice the gradient", dukd_relative_error(t.d_weights, first, t.count), 1e-6);

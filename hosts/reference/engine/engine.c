@@ -226,7 +226,9 @@ int dukd_exec_backward(dukd_exec *x, const float *const *d_outputs, float *d_wei
     if (e->kept != x)
         return dukd_fail(
             f, DUKD_MISUSED,
-            "backward without its forward: the last training forward of this engine was another's");
+            "backward without its forward: the last training forward of this engine was another's, or "
+            "its backward was run already");
+    e->kept = NULL; /* backward reuses the memory of what it no longer needs */
     int before = enter(e);
     int status = e->backend->exec_backward(x->state, d_outputs, d_weights, d_input, f);
     leave(before);

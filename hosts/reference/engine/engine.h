@@ -68,7 +68,7 @@ int dukd_network_compile(dukd_network *n, const dukd_exec_spec *spec, dukd_exec 
 int dukd_exec_forward(dukd_exec *x, int32_t images, const float *input, float *const *outputs,
                       dukd_failure *f);
 
-/* After the forward of the same DUKD_TRAIN exec. d_outputs[i]: d(loss)/d(output i), or NULL for zero. Adds
+/* Once after each forward of the same DUKD_TRAIN exec. d_outputs[i]: d(loss)/d(output i), or NULL for zero. Adds
  * (+=) the parameters' gradients to d_weights (flat, f32) and, where d_input is not NULL, writes
  * d(loss)/d(input). */
 int dukd_exec_backward(dukd_exec *x, const float *const *d_outputs, float *d_weights, float *d_input,

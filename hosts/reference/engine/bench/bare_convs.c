@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum { GROUPS = 4, LAYOUTS = 3, MAX_SHAPES = 256 };
-static const double time_for_shape = .012, time_to_choose = .03; /* seconds */
+static const double time_for_shape = .006, time_to_choose = .01; /* seconds */
 
 typedef struct {
     dukd_conv_spec spec; /* layouts as chosen */

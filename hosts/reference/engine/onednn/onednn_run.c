@@ -163,5 +163,6 @@ int onednn_backward(void *program, const float *const *d_outputs, float *d_weigh
     onednn_program *p = program;
     run r = {
         .program = p, .images = p->batch, .d_outputs = d_outputs, .d_weights = d_weights, .d_input = d_input};
+    p->network->engine->kept = 0;
     return run_steps(&r, p->forward_steps, p->step_count, f);
 }

@@ -1,0 +1,111 @@
+/* dukd-engine-numbers: forward and backward of an EDSR on the engine, from and to files of raw f32. The other half of
+ * tools/check_edsr_torch.py, which makes the numbers and judges the answers.
+ *
+ *     dukd-engine-numbers FEAT BLOCKS SCALE RES_SCALE BATCH HEIGHT WIDTH f32|bf16 DIR
+ *
+ * reads DIR/weights, DIR/input, DIR/cotangent; writes DIR/output, DIR/d_input, DIR/d_weights; prints one line a
+ * parameter: its name and its number of elements. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "models/model.h"
+
+typedef struct {
+    float *data;
+    int64_t count;
+} numbers;
+
+static int read_numbers(numbers *out, const char *folder, const char *name, int64_t count) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    out->data = malloc((size_t)count * sizeof(float));
+    FILE *file = fopen(path, "rb");
+    int good = out->data && file && fread(out->data, sizeof(float), (size_t)count, file) == (size_t)count;
+    if (file) fclose(file);
+    if (!good) fprintf(stderr, "dukd-engine-numbers: %s: cannot read %lld numbers\n", path, (long long)count);
+    out->count = count;
+    return good;
+}
+
+static int write_numbers(const char *folder, const char *name, const float *data, int64_t count) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "wb");
+    int good = file && fwrite(data, sizeof(float), (size_t)count, file) == (size_t)count;
+    if (file && fclose(file) != 0) good = 0;
+    if (!good) fprintf(stderr, "dukd-engine-numbers: %s: cannot write\n", path);
+    return good;
+}
+
+static int run(const dukd_graph *g, const dukd_exec_spec *spec, dukd_precision precision, const char *folder,
+               dukd_failure *f) {
+    int64_t pixels = (int64_t)spec->batch * 3 * spec->height * spec->width, up = dukd_graph_upscale(g);
+    int64_t weight_count = dukd_graph_weights(g);
+    numbers weights = {0}, input = {0}, cotangent = {0};
+    float *output = calloc((size_t)(pixels * up * up), sizeof *output),
+          *d_input = calloc((size_t)pixels, sizeof *d_input);
+    float *d_weights = calloc((size_t)weight_count, sizeof *d_weights);
+    dukd_engine *e = NULL;
+    dukd_network *n = NULL;
+    dukd_exec *x = NULL;
+    int status = DUKD_FAILED;
+    if (!output || !d_input || !d_weights) {
+        dukd_fail_memory(f, "numbers", (unsigned long long)(pixels * up * up) * sizeof *output);
+        goto fail;
+    }
+    if (!read_numbers(&weights, folder, "weights", weight_count) ||
+        !read_numbers(&input, folder, "input", pixels) ||
+        !read_numbers(&cotangent, folder, "cotangent", pixels * up * up))
+        goto fail;
+    const float *d_output = cotangent.data;
+    status = dukd_engine_create(&e, "auto", 0, f);
+    if (status == DUKD_DONE) status = dukd_network_create(&n, e, g, precision, f);
+    if (status == DUKD_DONE) status = dukd_network_set_weights(n, weights.data, f);
+    if (status == DUKD_DONE) status = dukd_network_compile(n, spec, &x, f);
+    if (status == DUKD_DONE) status = dukd_exec_forward(x, spec->batch, input.data, &output, f);
+    if (status == DUKD_DONE) status = dukd_exec_backward(x, &d_output, d_weights, d_input, f);
+    if (status != DUKD_DONE) goto fail;
+    if (!write_numbers(folder, "output", output, pixels * up * up) ||
+        !write_numbers(folder, "d_input", d_input, pixels) ||
+        !write_numbers(folder, "d_weights", d_weights, weight_count))
+        status = DUKD_FAILED;
+fail:
+    dukd_network_destroy(n);
+    dukd_engine_destroy(e);
+    free(weights.data);
+    free(input.data);
+    free(cotangent.data);
+    free(output);
+    free(d_input);
+    free(d_weights);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 10) {
+        fputs("usage: dukd-engine-numbers FEAT BLOCKS SCALE RES_SCALE BATCH HEIGHT WIDTH f32|bf16 DIR\n",
+              stderr);
+        return DUKD_MISUSED;
+    }
+    const char *keys[] = {"num_feat", "num_block", "upscale", "res_scale", "num_in_ch", "num_out_ch"};
+    const char *texts[] = {argv[1], argv[2], argv[3], argv[4], "3", "3"};
+    dukd_model_setting settings[6];
+    for (int i = 0; i < 6; i++) settings[i] = (dukd_model_setting){keys[i], &texts[i], 1, 0, NULL};
+    dukd_failure f = {0};
+    dukd_model_spec model;
+    dukd_graph *g = NULL;
+    int status = dukd_model_spec_read(&model, "EDSR", NULL, NULL, settings, 6, &f);
+    if (status == DUKD_DONE) status = dukd_model_build(&g, &model, &f);
+    if (status == DUKD_DONE) {
+        for (int32_t i = 0; i < dukd_graph_param_count(g); i++)
+            printf("%s %lld\n", dukd_graph_param(g, i)->name, (long long)dukd_graph_param(g, i)->count);
+        dukd_exec_spec spec = {
+            .purpose = DUKD_TRAIN, .batch = atoi(argv[5]), .height = atoi(argv[6]), .width = atoi(argv[7])};
+        status = run(g, &spec, strcmp(argv[8], "bf16") == 0 ? DUKD_BF16 : DUKD_F32, argv[9], &f);
+    }
+    dukd_graph_destroy(g);
+    if (status != DUKD_DONE && f.message[0]) fprintf(stderr, "dukd-engine-numbers: %s\n", f.message);
+    return status;
+}
