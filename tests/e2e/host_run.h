@@ -1,0 +1,39 @@
+/* Running dukd-host in a scratch folder: made-up images, an option file, the program, what it left. */
+#ifndef DUKD_TEST_HOST_RUN_H
+#define DUKD_TEST_HOST_RUN_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Setup and teardown for cmocka: a scratch folder (unit/data_fixture.h) with training images in train/, validation images in
+ * val/, a teacher's weights in teacher.safetensors and two option files, dukd.yml and scratch.yml. */
+int host_setup(void **state);
+int host_teardown(void **state);
+
+/* The program, started in the scratch folder with these arguments (the last one NULL). Its output goes to a file there. */
+typedef struct {
+    pid_t pid;
+    int64_t file_limit; /* bytes a file may have; 0: no limit. Set it before host_start. */
+} host_process;
+void host_start(host_process *p, const char *const *args);
+/* Waits; the exit status, or minus the signal that ended it. */
+int host_wait(host_process *p);
+int host_ended(const host_process *p); /* it has, or is about to be waited for; does not wait */
+/* Both: fails the test with the output where the status is another. */
+void host_run(int status, const char *const *args);
+#define HOST(status, ...) host_run(status, (const char *const[]){__VA_ARGS__, NULL})
+
+const char *host_output(void); /* of the last process: stdout and stderr together */
+char *host_load(
+    const char *
+        relative); /* a text file of the scratch folder; fails where it is not there. Valid until the next call */
+int host_exists(const char *relative);
+
+/* All tensors of two safetensors files of the scratch folder are the same, bit by bit, and there are some. */
+void host_same_tensors(const char *a, const char *b);
+/* Two metrics.jsonl are the same but for seconds. */
+void host_same_metrics(const char *a, const char *b);
+/* The number after "KEY": in a JSON file, in its section "cost" or after it where the key is there; NaN where there is none. */
+double host_json_number(const char *relative, const char *key);
+
+#endif
