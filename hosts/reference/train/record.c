@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +43,12 @@ static void write_program(dukd_json *j, const dukd_record *r) {
     dukd_json_close(j);
 }
 
+/* The most memory that this process has had at once (of this part of a resumed run). */
+static int64_t peak_resident_bytes(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) ? 0 : (int64_t)usage.ru_maxrss * 1024;
+}
+
 static void write_cost(dukd_json *j, const dukd_record *r) {
     const dukd_step_counts *c = &r->counts;
     dukd_json_object(j, "cost");
@@ -55,6 +62,7 @@ static void write_cost(dukd_json *j, const dukd_record *r) {
     dukd_json_integer(j, "teacher_images", c->teacher_images);
     dukd_json_number(j, "seconds", r->seconds);
     dukd_json_number(j, "seconds_waited_for_data", r->waited);
+    dukd_json_integer(j, "peak_resident_bytes", peak_resident_bytes());
     dukd_json_close(j);
 }
 
