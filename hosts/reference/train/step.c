@@ -120,20 +120,35 @@ static int student_forward(dukd_stepper *s, const dukd_pass *pass, uint32_t i, d
     return status;
 }
 
+/* Taps of the same output have one backward together: their gradients add up in the first one's. */
+static void add_gradients_of_twins(const dukd_pass *pass, dukd_pass_slot *slot, uint32_t i) {
+    dukd_tap_slot *t = &slot->taps[i];
+    const int64_t size = t->shape[0] * t->shape[1] * t->shape[2] * t->shape[3];
+    for (uint32_t k = i + 1; k < pass->n_taps; k++) {
+        const dukd_tap_slot *twin = &slot->taps[k];
+        if (twin->exec != t->exec || twin->own || pass->taps[k]->source_id != pass->taps[i]->source_id)
+            continue;
+        float *to = t->grad.data;
+        const float *from = twin->grad.data;
+        for (int64_t e = 0; e < size; e++) to[e] += from[e];
+    }
+}
+
 static int student_backward(dukd_stepper *s, const dukd_pass *pass, uint32_t i, dukd_failure *f) {
-    dukd_tap_slot *t = &s->slots.passes[pass->plan_index].taps[i];
+    dukd_pass_slot *slot = &s->slots.passes[pass->plan_index];
+    dukd_tap_slot *t = &slot->taps[i];
     const dukd_input *input = pass->inputs[pass->taps[i]->source_id];
     const float *gradient = t->grad.data;
     int status = 0;
+    if (!t->own) return 0; /* done with the tap that it is the same as */
+    add_gradients_of_twins(pass, slot, i);
     if (s->fresh != t->exec || s->fresh_input != input) {
-        float *output = t->value.data;
         status = dukd_exec_forward(t->exec, (int32_t)t->shape[0], dukd_dense(input->tensor, s->input_room),
-                                   &output, f);
-        s->fresh = t->exec;
-        s->fresh_input = input;
+                                   &t->own, f);
         s->counts.student_passes++;
         s->counts.student_images += t->shape[0];
     }
+    s->fresh = NULL; /* backward uses the activations up */
     return status ? status : dukd_exec_backward(t->exec, &gradient, s->gradient, NULL, f);
 }
 
