@@ -1,6 +1,7 @@
 /* Making and destroying a CPU backend: which instructions, which threads, whose memory. */
 #include "cpu_backend.h"
 #include "cpu_cache.h"
+#include "cpu_features.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,7 +22,13 @@ static int32_t fail(dukd_error *error, int32_t code, const char *message) {
 static bool choose_kernels(dukd_kernels *k, const char *level) {
     dukd_kernels_ref(k);
     if (level != NULL && strcmp(level, "ref") == 0) return true;
-    return level == NULL;
+#if defined(DUKD_CPU_X86)
+    if (dukd_cpu_has_avx2()) dukd_kernels_avx2(k);
+    if (level == NULL || strcmp(level, "avx2") != 0) {
+        if (dukd_cpu_has_avx512()) dukd_kernels_avx512(k);
+    }
+#endif
+    return level == NULL || strcmp(level, k->name) == 0;
 }
 
 static void release_workspace(dukd_cpu_backend *b) {

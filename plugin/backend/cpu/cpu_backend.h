@@ -24,7 +24,8 @@ static inline dukd_cpu_backend *dukd_cpu_backend_of(dukd_backend *b) {
     return (dukd_cpu_backend *)b;
 }
 
-/* At least count * bytes, aligned to 64, contents undefined, valid until the next call. NULL: *error says so (DUKD_E_MEMORY). */
+/* At least count * bytes, aligned to 64, contents undefined, valid until the next call. NULL: *error says so
+ * (DUKD_E_MEMORY). */
 void *dukd_cpu_workspace(dukd_cpu_backend *b, int64_t count, int64_t bytes, dukd_error *error);
 
 /* The operations of backend.h. */

@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-/* Bytes of the last-level cache as the processor states them; a cautious guess where it does not. No file is opened.
- * [thread-safe] */
+/* Bytes of the last-level cache as the processor states them; a cautious guess where it does not. No file is
+ * opened. [thread-safe] */
 int64_t dukd_cache_last_level_bytes(void);
 
 #endif

@@ -1,7 +1,8 @@
 /* Operation hardest: the window with the largest error, by running sums over rows and columns.
  *
- * Every pixel's error is added once and taken away once, in f64: exact, and so are ties, where the errors are whole
- * multiples of a power of two that leave room (8- and 16-bit images over powers of two, the golden maps). */
+ * Every pixel's error is added once and taken away once, in f64: exact, and so are ties, where the errors are
+ * whole multiples of a power of two that leave room (8- and 16-bit images over powers of two, the golden
+ * maps). */
 #include "cpu_backend.h"
 
 #include <math.h>
@@ -14,8 +15,8 @@ typedef struct {
     int64_t scratch_count;
 } hardest_work;
 
-/* A pixel without a finite error makes its windows the hardest: what is broken is shown, not passed over. It also
- * spoils all later sums, which then never win. */
+/* A pixel without a finite error makes its windows the hardest: what is broken is shown, not passed over. It
+ * also spoils all later sums, which then never win. */
 static void make_infinite(double *error, int64_t count) {
     for (int64_t i = 0; i < count; i++) {
         if (!isfinite(error[i])) error[i] = (double)INFINITY;

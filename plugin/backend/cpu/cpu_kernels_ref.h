@@ -4,7 +4,7 @@
 
 #include "cpu_kernels.h"
 
-void dukd_l1_ref(const dukd_l1_job *job, int64_t sample, int64_t piece, double sum[2]);
+void dukd_l1_ref(const dukd_l1_job *job, int64_t piece, int64_t piece_end, double *sum);
 void dukd_augment_ref(const dukd_augment_job *job);
 void dukd_zoom_out_ref(const dukd_zoom_out_job *job, int64_t row, int64_t row_end, void *scratch);
 void dukd_error_row_ref(const dukd_error_row_job *job, double *error);

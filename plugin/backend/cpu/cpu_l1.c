@@ -14,9 +14,7 @@ typedef struct {
 static void l1_range(void *arg, int64_t begin, int64_t end, uint32_t worker) {
     const l1_work *w = arg;
     (void)worker;
-    for (int64_t i = begin; i < end; i++) {
-        w->kernels->l1(&w->job, i / w->job.pieces, i % w->job.pieces, w->partial + 2 * i);
-    }
+    w->kernels->l1(&w->job, begin, end, w->partial + 2 * begin);
 }
 
 typedef struct {

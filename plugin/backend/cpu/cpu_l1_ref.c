@@ -10,7 +10,7 @@ static float signed_factor(float factor, float d) {
     return d == 0.0f ? 0.0f : dukd_f32_of_bits(0x7fc00000u);
 }
 
-void dukd_l1_ref(const dukd_l1_job *job, int64_t sample, int64_t piece, double sum[2]) {
+static void sum_piece(const dukd_l1_job *job, int64_t sample, int64_t piece, double sum[2]) {
     const uint32_t back = job->back != NULL ? job->back[sample] : 0;
     const bool invert = (back & DUKD_AUGMENT_INVERT) != 0;
     const int64_t channels = job->value.c, cols = job->value.w, area = job->value.h * cols;
@@ -41,5 +41,11 @@ void dukd_l1_ref(const dukd_l1_job *job, int64_t sample, int64_t piece, double s
         for (int i = 0; i < DUKD_L1_LANES; i++) {
             sum[t] += lane[t][i];
         }
+    }
+}
+
+void dukd_l1_ref(const dukd_l1_job *job, int64_t piece, int64_t piece_end, double *sum) {
+    for (int64_t i = piece; i < piece_end; i++) {
+        sum_piece(job, i / job->pieces, i % job->pieces, sum + 2 * (i - piece));
     }
 }

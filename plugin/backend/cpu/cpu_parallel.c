@@ -9,7 +9,8 @@
 
 /* Waking a second thread costs microseconds; one core moves this much in about as long a time. */
 #define BYTES_WORTH_A_THREAD (256 * 1024)
-/* More pieces than threads, so that a thread that is held up does not hold up all; few, so that each is long. */
+/* More pieces than threads, so that a thread that is held up does not hold up all; few, so that each is long.
+ */
 #define PIECES_PER_THREAD 8
 
 typedef struct {

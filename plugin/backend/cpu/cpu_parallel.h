@@ -1,7 +1,7 @@
 /* Threads of the CPU backend: the host's parallel_for where it gives one, else OpenMP, else none.
  *
- * Work is a range of items, each of which is computed alone and always in the same way; who computes it changes nothing
- * in the result. */
+ * Work is a range of items, each of which is computed alone and always in the same way; who computes it
+ * changes nothing in the result. */
 #ifndef DUKD_CPU_PARALLEL_H
 #define DUKD_CPU_PARALLEL_H
 
@@ -20,7 +20,8 @@ typedef struct {
     uint32_t workers; /* numbers of threads are below this: so many scratch areas are needed */
 } dukd_team;
 
-/* Does items begin .. end - 1. worker is below the team's `workers`, never the same for two calls at a time. */
+/* Does items begin .. end - 1. worker is below the team's `workers`, never the same for two calls at a time.
+ */
 typedef void (*dukd_parallel_range)(void *arg, int64_t begin, int64_t end, uint32_t worker);
 
 /* host may be NULL; it is not kept. */

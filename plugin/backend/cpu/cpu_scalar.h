@@ -1,7 +1,7 @@
 /* One element of any of the three types as f32, in plain C: the reference's arithmetic and everybody's edges.
  *
- * Rounding to 16 bits is to nearest, ties to even; NaN stays NaN (made quiet, payload cut) and gives the same bits as
- * the instructions of F16C, so that every instruction set stores the same gradient. [thread-safe] */
+ * Rounding to 16 bits is to nearest, ties to even; NaN stays NaN (made quiet, payload cut) and gives the same
+ * bits as the instructions of F16C, so that every instruction set stores the same gradient. [thread-safe] */
 #ifndef DUKD_CPU_SCALAR_H
 #define DUKD_CPU_SCALAR_H
 
@@ -12,7 +12,13 @@ typedef enum {
     DUKD_ELEMENT_F32,
     DUKD_ELEMENT_F16,
     DUKD_ELEMENT_BF16,
+    DUKD_ELEMENT_RAW16, /* 16 bits that are only moved: in an f32 they are its low bits */
 } dukd_element;
+
+/* The type by which elements are copied without being looked at. */
+static inline dukd_element dukd_element_raw(dukd_element type) {
+    return type == DUKD_ELEMENT_F32 ? type : DUKD_ELEMENT_RAW16;
+}
 
 static inline int64_t dukd_element_size(dukd_element type) {
     return type == DUKD_ELEMENT_F32 ? 4 : 2;
@@ -67,14 +73,20 @@ static inline uint16_t dukd_f16_of_f32(float x) {
 static inline float dukd_element_load(const void *base, dukd_element type, int64_t index) {
     if (type == DUKD_ELEMENT_F32) return ((const float *)base)[index];
     const uint16_t h = ((const uint16_t *)base)[index];
-    return type == DUKD_ELEMENT_F16 ? dukd_f32_of_f16(h) : dukd_f32_of_bf16(h);
+    if (type == DUKD_ELEMENT_F16) return dukd_f32_of_f16(h);
+    return type == DUKD_ELEMENT_BF16 ? dukd_f32_of_bf16(h) : dukd_f32_of_bits(h);
 }
 
 static inline void dukd_element_store(void *base, dukd_element type, int64_t index, float x) {
     if (type == DUKD_ELEMENT_F32) {
         ((float *)base)[index] = x;
+        return;
+    }
+    uint16_t *h = (uint16_t *)base + index;
+    if (type == DUKD_ELEMENT_F16) {
+        *h = dukd_f16_of_f32(x);
     } else {
-        ((uint16_t *)base)[index] = type == DUKD_ELEMENT_F16 ? dukd_f16_of_f32(x) : dukd_bf16_of_f32(x);
+        *h = type == DUKD_ELEMENT_BF16 ? dukd_bf16_of_f32(x) : (uint16_t)dukd_bits_of_f32(x);
     }
 }
 

@@ -1,8 +1,8 @@
 /* Tensors as pointers and strides: what remains of a dukd_tensor inside the CPU backend.
  *
- * A geometric augmentation is a view, too: flips are negative strides, a transpose swaps two of them. So every kernel
- * takes strided planes, and no kernel knows D but for the inversion of colours. Strides count elements.
- * [thread-safe] */
+ * A geometric augmentation is a view, too: flips are negative strides, a transpose swaps two of them. So
+ * every kernel takes strided planes, and no kernel knows D but for the inversion of colours. Strides count
+ * elements. [thread-safe] */
 #ifndef DUKD_CPU_VIEW_H
 #define DUKD_CPU_VIEW_H
 

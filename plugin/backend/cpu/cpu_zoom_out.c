@@ -1,4 +1,5 @@
-/* Operation zoom out: antialiased bicubic as MATLAB's imresize does it (Keys 1981, a = -0.5, widened by the scale). */
+/* Operation zoom out: antialiased bicubic as MATLAB's imresize does it (Keys 1981, a = -0.5, widened by the
+ * scale). */
 #include "cpu_backend.h"
 
 #include <math.h>
@@ -19,8 +20,8 @@ static double cubic(double x) {
     return 0.0;
 }
 
-/* Output o lies at o * scale + (scale - 1) / 2 of the input: a whole or a half number, the same fraction for all o. So all
- * outputs have the same weights. */
+/* Output o lies at o * scale + (scale - 1) / 2 of the input: a whole or a half number, the same fraction for
+ * all o. So all outputs have the same weights. */
 static int64_t taps_of(int64_t scale) {
     return scale % 2 == 0 ? 4 * scale : 4 * scale - 1;
 }
@@ -49,11 +50,6 @@ static void zoom_out_range(void *arg, int64_t begin, int64_t end, uint32_t worke
         }
         w->kernels->zoom_out(&job, 0, job.rows, w->scratch + worker * w->scratch_bytes);
     }
-}
-
-int64_t dukd_zoom_out_scratch(int64_t cols, int64_t scale, int64_t taps) {
-    /* a row in f64 with what is mirrored at both ends, and f32 rows of it in every fast kernel's way */
-    return (cols + 2 * (taps + scale) + 64) * (int64_t)(2 * sizeof(double) + sizeof(float));
 }
 
 int32_t dukd_cpu_zoom_out(dukd_backend *base, const dukd_zoom_out_args *a, dukd_error *error) {
