@@ -169,6 +169,12 @@ void dukd_run_options_destroy(dukd_run_options *o) {
 
 /* ---------------------------------------------------------------- what commands need */
 
+int dukd_run_dataset_open(dukd_dataset **out, const dukd_run_dataset *set, dukd_failure *f) {
+    dukd_failure why = {0};
+    int status = dukd_dataset_open(out, &set->files, &why);
+    return status ? dukd_fail(f, status, "%s: datasets.%s: %s", set->place, set->key, why.message) : 0;
+}
+
 static int missing(const dukd_run_options *o, const char *key, const char *what, dukd_failure *f) {
     return dukd_fail(f, DUKD_MISUSED, "%s: %s is missing: %s", o->file, key, what);
 }

@@ -152,7 +152,7 @@ static int hash_set(dukd_run *r, const dukd_run_dataset *set, const dukd_dataset
 static int open_data(dukd_run *r, dukd_failure *f) {
     const dukd_run_options *o = r->o;
     const int32_t val_count = o->val_freq ? o->val_count : 0;
-    int status = dukd_dataset_open(&r->train_set, &o->train_set.files, f);
+    int status = dukd_run_dataset_open(&r->train_set, &o->train_set, f);
     r->validator = (dukd_validator){.options = o,
                                     .engine = r->engine,
                                     .graph = r->student.graph,

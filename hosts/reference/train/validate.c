@@ -15,7 +15,7 @@ int dukd_validator_open(dukd_validator *v, dukd_failure *f) {
     if (!v->sets || !v->results)
         status = dukd_fail_memory(f, "the validation sets", (unsigned long long)count * 64);
     for (int32_t i = 0; i < count && !status; i++)
-        status = dukd_dataset_open(&v->sets[i], &v->options->val[i].files, f);
+        status = dukd_run_dataset_open(&v->sets[i], &v->options->val[i], f);
     if (status) dukd_validator_close(v);
     return status;
 }

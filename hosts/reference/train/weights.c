@@ -282,9 +282,15 @@ int dukd_ready_network_open(dukd_ready_network *out, const dukd_run_network *fro
         goto fail;
     }
     dukd_graph_init(out->graph, seed, out->weights);
-    if (from->pretrained)
+    if (from->pretrained) {
+        dukd_failure why = {0};
         status = dukd_weights_load(from->pretrained, from->param_key, from->strict, out->graph, out->weights,
-                                   &out->report, f);
+                                   &out->report, &why);
+        if (status && from->pretrained_place)
+            dukd_fail(f, status, "%s: %s", from->pretrained_place, why.message);
+        else if (status)
+            dukd_fail(f, status, "%s", why.message);
+    }
     if (!status) return 0;
 fail:
     dukd_ready_network_close(out);
