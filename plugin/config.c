@@ -115,7 +115,8 @@ static int32_t resolve_paper(dukd_config *c, const dukd_options *o, int32_t scal
     return DUKD_OK;
 }
 
-/* A loss section (pixel_opt, kd_opt): its weight, or -1 where the section is absent. A section without its type is refused. */
+/* A loss section (pixel_opt, kd_opt): its weight, or -1 where the section is absent. A section without its
+ * type is refused. */
 static int32_t section_weight(const dukd_options *o, dukd_option_id type, dukd_option_id weight,
                               dukd_option_id reduction, double *out, dukd_error *error) {
     const dukd_option *given = o->value[type].given;

@@ -1,5 +1,5 @@
-/* What a session trains by: the options, resolved and checked against each other. Plain data; everything after it reads this and
- * no option. */
+/* What a session trains by: the options, resolved and checked against each other. Plain data; everything
+ * after it reads this and no option. */
 #ifndef DUKD_CONFIG_H
 #define DUKD_CONFIG_H
 
@@ -16,7 +16,8 @@ typedef enum {
 
 typedef struct {
     uint32_t mode; /* DUKD_MODE_... */
-    /* Weights, 0 where a term is off. Official mode, BaseKD, SRModel: w_rec is pixel_opt's, w_kd is kd_opt's, w_dukd 0. */
+    /* Weights, 0 where a term is off. Official mode, BaseKD, SRModel: w_rec is pixel_opt's, w_kd is kd_opt's,
+     * w_dukd 0. */
     double w_rec, w_kd, w_dukd;
     dukd_crop_rule crop; /* NONE where nothing needs it */
     uint32_t crops;      /* an image, >= 1 */
@@ -33,14 +34,15 @@ bool dukd_config_teaches(const dukd_config *c);
 /* Whether D can change anything on zoomed-in (zoom_out: zoomed-out) images. */
 bool dukd_config_augments(const dukd_config *c, bool zoom_out);
 
-/* DUKD_E_OPTION: an option of another mode, one that is missing, or two that do not go together. scale: of the session. */
+/* DUKD_E_OPTION: an option of another mode, one that is missing, or two that do not go together. scale: of
+ * the session. */
 int32_t dukd_config_resolve(dukd_config *out, const dukd_options *options, int32_t scale, dukd_error *error);
 
 const char *dukd_mode_name(uint32_t mode); /* "paper mode", "official mode", "BaseKD", "SRModel" */
 
-/* The configuration as text, "name = value" after "name = value", each followed by `separator`: what decides which loss is computed
- * and nothing else (not the backend, nor how a batch is cut). Writes at most `size` bytes with the final 0; returns the length
- * without it, which may be larger. */
+/* The configuration as text, "name = value" after "name = value", each followed by `separator`: what decides
+ * which loss is computed and nothing else (not the backend, nor how a batch is cut). Writes at most `size`
+ * bytes with the final 0; returns the length without it, which may be larger. */
 uint32_t dukd_config_text(const dukd_config *c, const char *separator, char *room, uint32_t size);
 
 #endif

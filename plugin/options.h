@@ -1,6 +1,7 @@
-/* The options of the plugin: one table of rows. Reading, describing (get_info) and documenting are all made from it.
+/* The options of the plugin: one table of rows. Reading, describing (get_info) and documenting are all made
+ * from it.
  *
- * What an option means together with others (which mode it belongs to, what needs what) is config.c's affair. */
+ * What options mean together (which mode one belongs to, what needs what) is config.c's affair. */
 #ifndef DUKD_OPTIONS_H
 #define DUKD_OPTIONS_H
 
@@ -8,7 +9,8 @@
 
 #include <stdbool.h>
 
-/* What a session trains by: model_type, and train.mode where that leaves a choice. Bits, because an option may belong to several. */
+/* What a session trains by: model_type, and train.mode where that leaves a choice. Bits, because an option
+ * may belong to several. */
 #define DUKD_MODE_PAPER    1u /* the paper's loss, one step an iteration */
 #define DUKD_MODE_OFFICIAL 2u /* the authors' released code, two steps */
 #define DUKD_MODE_BASEKD   4u /* losses A of the released code alone */
@@ -61,19 +63,20 @@ extern const dukd_option_info *const dukd_option_infos[DUKD_OPT_COUNT];
 /* One option as a session has it: as given, else the default. */
 typedef struct {
     const dukd_option *given; /* NULL: not in the option file; else valid as long as the host's options */
-    double
-        number; /* of a scalar or of the first item of a list: the number; false 0, true 1; the place of a choice */
-    uint64_t set; /* lists of choices: bit i is choice i */
-    uint32_t n;   /* items; 0: no value at all (absent without a default, or null) */
+    double number; /* of a scalar or of the first item of a list: the number; false 0, true 1; the place of a
+                      choice */
+    uint64_t set;  /* lists of choices: bit i is choice i */
+    uint32_t n;    /* items; 0: no value at all (absent without a default, or null) */
 } dukd_option_value;
 
 typedef struct {
     dukd_option_value value[DUKD_OPT_COUNT];
 } dukd_options;
 
-/* Reads a host's options. A null counts as not given (value.given tells it from an absent one), and so does the null of a section
- * ("train.noisy: ~"). DUKD_E_OPTION: unknown key (names the nearest), given twice, wrong type or range; DUKD_E_ARGUMENT or
- * _UNSUPPORTED: the structs themselves. Messages begin with the option's place. */
+/* Reads a host's options. A null counts as not given (value.given tells it from an absent one), and so does
+ * the null of a section
+ * ("train.noisy: ~"). DUKD_E_OPTION: unknown key (names the nearest), given twice, wrong type or range;
+ * DUKD_E_ARGUMENT or _UNSUPPORTED: the structs themselves. Messages begin with the option's place. */
 int32_t dukd_options_read(dukd_options *out, const dukd_option *const *options, uint32_t n,
                           dukd_error *error);
 

@@ -1,6 +1,6 @@
 /* Philox 4x32 with 10 rounds: a keyed bijection of 128 bits that serves as a counter-based generator.
- * Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. Tested against the authors' vectors.
- * (The hosts have one of their own: plugin and hosts share nothing but the ABI.) */
+ * Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. Tested against the
+ * authors' vectors. (The hosts have one of their own: plugin and hosts share nothing but the ABI.) */
 #ifndef DUKD_PHILOX_H
 #define DUKD_PHILOX_H
 

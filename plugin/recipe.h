@@ -1,8 +1,9 @@
-/* What a step does, as data: the passes, their inputs, taps and losses. A mode writes a recipe (upcycle/paper.c,
- * upcycle/official.c); the session carries it out and knows no mode. Pure functions of a configuration. [thread-safe]
+/* What a step does, as data: the passes, their inputs, taps and losses. A mode writes a recipe
+ * (upcycle/paper.c, upcycle/official.c); the session carries it out and knows no mode. Pure functions of a
+ * configuration. [thread-safe]
  *
- * A new loss adds taps and comparisons to a pass that has its input already (so that terms on identical inputs share a pass and
- * their taps), or a pass of its own. */
+ * A new loss adds taps and comparisons to a pass that has its input already (so that terms on identical
+ * inputs share a pass and their taps), or a pass of its own. */
 #ifndef DUKD_RECIPE_H
 #define DUKD_RECIPE_H
 
@@ -38,7 +39,7 @@ typedef struct {
     uint32_t loss; /* index into the recipe's losses */
 } dukd_target_recipe;
 
-/* L1 between a tap, mapped back by the pass's B where the tap's input is the augmented one, and its targets. */
+/* L1 between a tap (mapped back by B where its input is the augmented one) and its targets. */
 typedef struct {
     uint32_t value; /* tap */
     bool map_back;
@@ -78,8 +79,8 @@ void dukd_recipe_build(dukd_recipe *r, const dukd_config *c);
 dukd_pass_recipe *dukd_recipe_pass(dukd_recipe *r, dukd_images images, bool augments);
 /* The tap of `network` at `input`; one that is there already is shared, and its flags are joined. */
 uint32_t dukd_recipe_tap(dukd_pass_recipe *p, dukd_role network, uint32_t input, uint32_t flags);
-/* One L1 term: the student's output for the augmented input against a target, added to a comparison that the pass has already.
- * weight > 0. `tap` is for DUKD_TARGET_TAP. */
+/* One L1 term: the student's output for the augmented input against a target, added to a comparison that the
+ * pass has already. weight > 0. `tap` is for DUKD_TARGET_TAP. */
 void dukd_recipe_l1(dukd_recipe *r, dukd_pass_recipe *p, dukd_target_kind kind, uint32_t tap,
                     const char *name, double weight, double reported);
 

@@ -1,5 +1,5 @@
-/* A session: one training run's plugin side. The recipe says what a step does; the session hands out its passes, checks what
- * comes back, and keeps the books.
+/* A session: one training run's plugin side. The recipe says what a step does; the session hands out its
+ * passes, checks what comes back, and keeps the books.
  *
  *     session_create.c  params, options, backend, memory; destroy
  *     session_host.c    checks of the host and of the params; log, cancel
@@ -102,8 +102,8 @@ int32_t dukd_session_set_draw_source(dukd_session *s, dukd_draw_source source, v
 
 /* NULL, or inherited through fork: an error. The first thing that every function of a session asks. */
 int32_t dukd_session_enter(const dukd_session *s, dukd_error *error);
-/* The same, and it must be between steps: none open, and with micro-batches none begun that was not given up. `what` is the
- * function, for the message. */
+/* The same, and it must be between steps: none open, and with micro-batches none begun that was not given up.
+ * `what` is the function, for the message. */
 int32_t dukd_session_enter_idle(const dukd_session *s, const char *what, dukd_error *error);
 /* DUKD_E_CANCELLED where the host wants to give up. */
 int32_t dukd_session_ask_cancel(const dukd_host *host, dukd_error *error);

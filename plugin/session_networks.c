@@ -1,4 +1,5 @@
-/* What a session asks of the host's networks: that they are there, that they run as the recipe wants, that their sizes fit. */
+/* What a session asks of the host's networks: that they are there, that they run as the recipe wants, that
+ * their sizes fit. */
 #include "report.h"
 #include "session.h"
 

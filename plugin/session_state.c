@@ -1,7 +1,7 @@
 /* What a session remembers: the losses of the last step, and the state that a checkpoint keeps.
  *
- * Draws are pure functions, so nothing changes from step to step that would have to be saved. The state is what the losses mean,
- * as text: it lets a resumed run say that it would go on as another one. */
+ * Draws are pure functions, so nothing changes from step to step that would have to be saved. The state is
+ * what the losses mean, as text: it lets a resumed run say that it would go on as another one. */
 #include "report.h"
 #include "session.h"
 #include "struct_check.h"

@@ -1,4 +1,5 @@
-/* The public structs of a session: the plan's passes, which never change, and the live ones, which each step brings up to date. */
+/* The public structs of a session: the plan's passes, which never change, and the live ones, which each step
+ * brings up to date. */
 #include "session.h"
 
 #include <stddef.h>

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-/* No struct of any version is larger; a size above is memory that was never set, and its tail is not looked at. */
+/* No struct of any version is larger; a size above is memory that was never set, and its tail is not looked
+ * at. */
 #define LARGEST 4096u
 
 int32_t dukd_struct_check(const void *object, uint32_t known, const char *name, dukd_error *error) {

@@ -125,14 +125,15 @@ int32_t dukd_tensor_check_writable(const dukd_tensor *t, const dukd_tensor_rule 
 
 /* ---------------------------------------------------------------- overlap */
 
-/* Dimensions of more than one element, by falling stride; reach[i] is how far dimensions i and later go together. */
+/* Dimensions of more than one element, by falling stride; reach[i] is how far dimensions i and later go
+ * together. */
 typedef struct {
     int64_t steps[4], stride[4], reach[5];
 } dimensions;
 
-/* Two indices are one element where their difference d, |d_i| <= steps_i, has sum d_i stride_i = 0. Searches for such a d (not
- * all zero) from the largest stride on; what smaller strides cannot make up for is cut off, so strides of the usual kinds
- * take a handful of trials. */
+/* Two indices are one element where their difference d, |d_i| <= steps_i, has sum d_i stride_i = 0. Searches
+ * for such a d (not all zero) from the largest stride on; what smaller strides cannot make up for is cut off,
+ * so strides of the usual kinds take a handful of trials. */
 static bool meets_zero(const dimensions *dims, int i, int64_t sum, bool moved) {
     if (i == 4) return moved && sum == 0;
     const int64_t stride = dims->stride[i], rest = dims->reach[i + 1];

@@ -18,14 +18,14 @@ const char *dukd_dtype_name(dukd_dtype type); /* "f32"; "a type this plugin does
 uint32_t dukd_dtype_size(dukd_dtype type);    /* bytes; of one of the three */
 
 typedef struct {
-    int64_t shape[4]; /* N, C, H, W, each >= 1 */
-    uint32_t types;   /* DUKD_ALLOW_... */
-    dukd_device
-        device; /* of the session; pinned host memory counts as CPU, and the CPU's device_id is not looked at */
+    int64_t shape[4];   /* N, C, H, W, each >= 1 */
+    uint32_t types;     /* DUKD_ALLOW_... */
+    dukd_device device; /* of the session; pinned host memory counts as CPU, and the CPU's device_id is not
+                           looked at */
 } dukd_tensor_rule;
 
-/* DUKD_E_ARGUMENT where *t breaks the rule, has no data, is not aligned to its elements, or reaches further than memory can.
- * `name` is for the message ("step->lr"). */
+/* DUKD_E_ARGUMENT where *t breaks the rule, has no data, is not aligned to its elements, or reaches further
+ * than memory can. `name` is for the message ("step->lr"). */
 int32_t dukd_tensor_check(const dukd_tensor *t, const dukd_tensor_rule *rule, const char *name,
                           dukd_error *error);
 

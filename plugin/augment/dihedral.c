@@ -12,7 +12,8 @@ static uint32_t exchange_flips(uint32_t d) {
 }
 
 uint32_t dukd_augment_then(uint32_t first, uint32_t second) {
-    /* flips are their own inverses and commute; so do the transpose among itself and the inversion with everything */
+    /* flips are their own inverses and commute; so do the transpose among itself and the inversion with
+     * everything */
     return first ^ ((first & DUKD_AUGMENT_TRANSPOSE) ? exchange_flips(second) : second);
 }
 

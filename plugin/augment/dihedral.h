@@ -1,6 +1,7 @@
-/* D, the invertible augmentation of a sample, as a set of DUKD_AUGMENT_ bits: flip columns (left-right), flip rows (up-down),
- * transpose, invert, applied in this order. Every sequence of flips, quarter turns, transposes and inversions has exactly one such
- * normal form: the eight symmetries of a square times {x, 1 - x}. All functions are pure. [thread-safe] */
+/* D, the invertible augmentation of a sample, as a set of DUKD_AUGMENT_ bits: flip columns (left-right), flip
+ * rows (up-down), transpose, invert, applied in this order. Every sequence of flips, quarter turns,
+ * transposes and inversions has exactly one such normal form: the eight symmetries of a square times {x, 1 -
+ * x}. All functions are pure. [thread-safe] */
 #ifndef DUKD_DIHEDRAL_H
 #define DUKD_DIHEDRAL_H
 

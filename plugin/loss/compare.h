@@ -16,9 +16,10 @@ typedef struct {
     uint32_t micro_count; /* micro-batches whose mean the loss is */
 } dukd_compare_job;
 
-/* Writes every wanted gradient of the pass, grad_scale * d(loss)/d(tap), and mean[l] = the mean of |B(tap) - target| for each loss l
- * of the pass; other elements of mean are left alone. Micro-batches divide the gradient by the elements of all of them
- * together, in one division, so that it has the bits of the whole batch's gradient. Errors are the backend's. */
+/* Writes every wanted gradient of the pass, grad_scale * d(loss)/d(tap), and mean[l] = the mean of |B(tap) -
+ * target| for each loss l of the pass; other elements of mean are left alone. Micro-batches divide the
+ * gradient by the elements of all of them together, in one division, so that it has the bits of the whole
+ * batch's gradient. Errors are the backend's. */
 int32_t dukd_compare_run(dukd_backend *backend, const dukd_compare_job *job, double mean[DUKD_MAX_LOSSES],
                          dukd_error *error);
 

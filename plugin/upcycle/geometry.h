@@ -11,8 +11,8 @@ typedef struct {
     dukd_device device;
 } dukd_geometry;
 
-/* Fills *g. DUKD_E_ARGUMENT: a size below 1, or so large that a tensor of the session could not be addressed; an unknown
- * type. `crops`: zoomed-in images for each of the batch. */
+/* Fills *g. DUKD_E_ARGUMENT: a size below 1, or so large that a tensor of the session could not be addressed;
+ * an unknown type. `crops`: zoomed-in images for each of the batch. */
 int32_t dukd_geometry_check(dukd_geometry *g, const dukd_session_params *params, uint32_t crops,
                             dukd_error *error);
 
@@ -21,8 +21,9 @@ void dukd_geometry_images(const dukd_geometry *g, dukd_images images, uint32_t c
 /* Shape of HR. */
 void dukd_geometry_hr(const dukd_geometry *g, int64_t shape[4]);
 
-/* What a configuration asks of the sizes: D may turn square images only; official mode needs square patches, and sides that are
- * multiples of the scale where it compares with LR. DUKD_E_OPTION or DUKD_E_UNSUPPORTED, with the sizes. */
+/* What a configuration asks of the sizes: D may turn square images only; official mode needs square patches,
+ * and sides that are multiples of the scale where it compares with LR. DUKD_E_OPTION or DUKD_E_UNSUPPORTED,
+ * with the sizes. */
 int32_t dukd_geometry_suits(const dukd_geometry *g, const dukd_config *c, const dukd_options *options,
                             dukd_error *error);
 

@@ -1,7 +1,9 @@
-/* Official mode, as the authors' code computes it:
- *     A = w_pix |S(x) - y| + w_kd |S(x) - T(x)|;                                            clear, backward, step
- *     B = w_kd |D~ S(D(x_zi)) - T(x_zi)| + w_pix |S(x_zo) - x| + w_kd |S(x_zo) - T(x_zo)|;  backward on top of A, step
- * D~ is D's operations in the same order again. Logged with weights. BaseKD is A alone; SRModel is A without the teacher. */
+/* Official mode, as the authors' code computes it. First step: clear, backward of A, optimizer:
+ *     A = w_pix |S(x) - y| + w_kd |S(x) - T(x)|
+ * Second step: backward of B on top of A's gradient, optimizer:
+ *     B = w_kd |D~ S(D(x_zi)) - T(x_zi)| + w_pix |S(x_zo) - x| + w_kd |S(x_zo) - T(x_zo)|
+ * D~ is D's operations in the same order again. Logged with weights. BaseKD is A alone; SRModel is A without
+ * the teacher. */
 #include "upcycle/modes.h"
 
 static uint32_t teacher(dukd_pass_recipe *p, const dukd_config *c) {

@@ -1,8 +1,8 @@
 /* Paper mode:
  *     L = w_rec |S(x) - y| + w_kd |S(x) - T(x)|
  *       + w_dukd ( |D^-1 S(D(x_zo)) - T(x_zo)| + |D^-1 S(D(x_zi)) - T(x_zi)| )
- * Logged without weights. Zoom in comes last: at the hardest crop it depends on T(x), and the passes before it can be
- * computed together. */
+ * Logged without weights. Zoom in comes last: at the hardest crop it depends on T(x), and the passes before
+ * it can be computed together. */
 #include "upcycle/modes.h"
 
 static void upcycled(dukd_recipe *r, const dukd_config *c, dukd_images images, const char *name) {

@@ -53,7 +53,8 @@ static void set_tile(dukd_samples *s, uint32_t k, uint32_t tile, const dukd_geom
     s->col[k] = (int32_t)(tile % (uint32_t)g->scale * (uint64_t)g->w);
 }
 
-/* Tiles of one image are all different: each crop takes the next of a random order. `image` < 0: the same for the batch. */
+/* Tiles of one image are all different: each crop takes the next of a random order. `image` < 0: the same for
+ * the batch. */
 static int32_t choose_tiles(dukd_samples *s, int64_t image, dukd_draw draw, uint32_t crops,
                             const dukd_geometry *g, const dukd_draws *draws, dukd_error *error) {
     const uint64_t tiles = (uint64_t)g->scale * (uint64_t)g->scale;
@@ -112,8 +113,8 @@ static int32_t choose_paper(uint32_t *augment, uint32_t *back, dukd_draw draw, c
     return status;
 }
 
-/* Official: invert, flip rows, flip columns, transpose, which is the normal form already; B is the same in the same order again,
- * and that is not the inverse where a transpose meets exactly one flip. */
+/* Official: invert, flip rows, flip columns, transpose, which is the normal form already; B is the same in
+ * the same order again, and that is not the inverse where a transpose meets exactly one flip. */
 static int32_t choose_official(uint32_t *augment, uint32_t *back, dukd_draw draw, const dukd_config *c,
                                const dukd_draws *draws, dukd_error *error) {
     uint32_t invert = 0, flip_h = 0, flip_w = 0, transpose = 0;

@@ -21,8 +21,8 @@ int32_t dukd_samples_create(dukd_samples *s, const dukd_host *host, int64_t n, u
                             dukd_error *error);
 void dukd_samples_destroy(dukd_samples *s, const dukd_host *host); /* *s may be all zeros */
 
-/* Fills s for one step: samples, crops (but those of DUKD_CROP_HARDEST, which the teacher decides) and, where the pass has a D, D
- * and B. Errors are those of the draws. */
+/* Fills s for one step: samples, crops (but those of DUKD_CROP_HARDEST, which the teacher decides) and, where
+ * the pass has a D, D and B. Errors are those of the draws. */
 int32_t dukd_samples_choose(dukd_samples *s, const dukd_pass_recipe *pass, const dukd_config *c,
                             const dukd_geometry *g, const dukd_draws *draws, int64_t iteration,
                             int64_t first_sample, dukd_error *error);

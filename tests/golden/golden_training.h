@@ -1,5 +1,6 @@
-/* Replays a recorded training run (official_*, paper_* of ../shared/golden) through the plugin's ABI: networks by the double
- * precision oracle, Adam and the average of the weights as the golden README states them, draws by "dukd.draws/1". */
+/* Replays a recorded training run (official_*, paper_* of ../shared/golden) through the plugin's ABI:
+ * networks by the double precision oracle, Adam and the average of the weights as the golden README states
+ * them, draws by "dukd.draws/1". */
 #ifndef DUKD_TEST_GOLDEN_TRAINING_H
 #define DUKD_TEST_GOLDEN_TRAINING_H
 
@@ -21,7 +22,8 @@ typedef struct {
     const char *const *options; /* "train.w_kd=0.5", ...; ended by NULL */
     int32_t scale, images;
     dukd_draw_source source;
-    /* called when a pass has been submitted and its gradients are added up, before the optimizer; may be NULL */
+    /* called when a pass has been submitted and its gradients are added up, before the optimizer; may be NULL
+     */
     void (*watch)(void *training, const dukd_pass *pass);
 
     /* ---- what there is ---- */

@@ -1,5 +1,5 @@
-/* Official mode against the recorded runs official_* of the authors' own code: losses, the gradients of both steps, weights and
- * their average, draws replayed. */
+/* Official mode against the recorded runs official_* of the authors' own code: losses, the gradients of both
+ * steps, weights and their average, draws replayed. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* Paper mode against the recorded runs paper_*: images, losses, gradients, weights and their average, draws replayed. */
+/* Paper mode against the recorded runs paper_*: images, losses, gradients, weights and their average, draws
+ * replayed. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-/* The rule of the hardest crop against hardest.safetensors, through the ABI: y is the error map and the teacher answers zeros, so
- * that |T(x) - y| is the map. Some maps tie; the first window in row order wins. */
+/* The rule of the hardest crop against hardest.safetensors, through the ABI: y is the error map and the
+ * teacher answers zeros, so that |T(x) - y| is the map. Some maps tie; the first window in row order wins. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

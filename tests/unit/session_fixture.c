@@ -116,8 +116,8 @@ static uint32_t max_threads(void *ctx) {
 
 /* ---------------------------------------------------------------- opening and closing */
 
-/* ThreadSanitizer does not know the barriers of OpenMP's library, and would see races in every loop: there the host's threads
- * take its place. */
+/* ThreadSanitizer does not know the barriers of OpenMP's library, and would see races in every loop: there
+ * the host's threads take its place. */
 #if defined(__SANITIZE_THREAD__)
 #define OWN_THREADS 2
 #elif defined(__has_feature)

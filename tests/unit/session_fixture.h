@@ -1,8 +1,9 @@
-/* A host for tests of the plugin's sessions: two tiny networks whose gradients are easy to write down, a step loop that obeys the
- * flags and writes down what happened, memory that can run out, and options from strings.
+/* A host for tests of the plugin's sessions: two tiny networks whose gradients are easy to write down, a step
+ * loop that obeys the flags and writes down what happened, memory that can run out, and options from strings.
  *
- * A network is f(x)[n, c, i, j] = w x[n, c, i / s, j / s] + b (0.02 i - 0.03 j + 0.05 c): it does not commute with flips, turns or
- * inversion, so that a wrong D or D^-1 shows. Everything fails the running cmocka test where it cannot be done. */
+ * A network is f(x)[n, c, i, j] = w x[n, c, i / s, j / s] + b (0.02 i - 0.03 j + 0.05 c): it does not commute
+ * with flips, turns or inversion, so that a wrong D or D^-1 shows. Everything fails the running cmocka test
+ * where it cannot be done. */
 #ifndef DUKD_TEST_SESSION_FIXTURE_H
 #define DUKD_TEST_SESSION_FIXTURE_H
 
@@ -68,8 +69,8 @@ typedef struct {
 
 /* f32, 2 x 3 x 8 x 8 at scale 2, all caps, seed 7, both networks. */
 void fixture_init(fixture *f);
-/* Makes the session by options as "train.w_kd=0.5", "train.terms=[rec, kd]", "train.noisy=~"; NULL ends the list (which may be NULL).
- * Option i has the place "opt.yml:i+1:3". Returns what create_session did. */
+/* Makes the session by options as "train.w_kd=0.5", "train.terms=[rec, kd]", "train.noisy=~"; NULL ends the
+ * list (which may be NULL). Option i has the place "opt.yml:i+1:3". Returns what create_session did. */
 int32_t fixture_open(fixture *f, const char *const *options);
 /* The same, and it must succeed. */
 void fixture_must_open(fixture *f, const char *const *options);
@@ -91,7 +92,8 @@ bool fixture_has_loss(fixture *f, const char *name);
 
 double fixture_pattern(int64_t c, int64_t i, int64_t j);
 
-/* Fails unless the fixture's last error message contains every one of `parts` (ended by NULL) and ends neatly. */
+/* Fails unless the fixture's last error message contains every one of `parts` (ended by NULL) and ends
+ * neatly. */
 void fixture_expect_message(const fixture *f, const char *const *parts);
 #define EXPECT_MESSAGE(f, ...) fixture_expect_message(f, (const char *const[]){__VA_ARGS__, NULL})
 #define OPTIONS(...)           ((const char *const[]){__VA_ARGS__, NULL})

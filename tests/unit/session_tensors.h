@@ -26,7 +26,8 @@ typedef struct {
     size_t bytes;
 } fixture_tensor;
 
-/* Memory for a tensor, every byte 0xff (NaN in all three types). Fails the running test where there is none. Do not copy the struct. */
+/* Memory for a tensor, every byte 0xff (NaN in all three types). Fails the running test where there is none.
+ * Do not copy the struct. */
 void fixture_tensor_make(fixture_tensor *t, const int64_t shape[4], dukd_dtype type, fixture_layout layout);
 void fixture_tensor_free(fixture_tensor *t); /* may be all zeros */
 

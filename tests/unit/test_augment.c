@@ -1,5 +1,5 @@
-/* D's normal form against operations applied one by one to a small array, as numpy does them: every element, every pair, every
- * sequence of up to four operations. */
+/* D's normal form against operations applied one by one to a small array, as numpy does them: every element,
+ * every pair, every sequence of up to four operations. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -147,8 +147,8 @@ static void every_pair_composes_and_every_inverse_undoes(void **state) {
     }
 }
 
-/* The released code's D and D~: applying the operations again in the same order undoes them but where a transpose meets exactly
- * one flip. */
+/* The released code's D and D~: applying the operations again in the same order undoes them but where a
+ * transpose meets exactly one flip. */
 static void the_same_again_is_no_inverse_where_a_transpose_meets_one_flip(void **state) {
     (void)state;
     int undone = 0;

@@ -1,5 +1,5 @@
-/* The draws: published answers of Philox, laws of the distributions, that a draw depends on all of its key and nothing else, what
- * a seed means (pinned), and sources that replace them. */
+/* The draws: published answers of Philox, laws of the distributions, that a draw depends on all of its key
+ * and nothing else, what a seed means (pinned), and sources that replace them. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,7 +50,8 @@ static dukd_draw some(int64_t sample) {
 /* What a seed means must never change: runs are resumed and compared across versions. */
 static void what_a_seed_means_is_pinned(void **state) {
     (void)state;
-    /* counter: iteration 17, CROP_ROW + 256 ZOOM_IN, crop 0; key: the seed; then counter: sample, attempt 0 */
+    /* counter: iteration 17, CROP_ROW + 256 ZOOM_IN, crop 0; key: the seed; then counter: sample, attempt 0
+     */
     const uint64_t seed = 0x123456789abcdef0u;
     const uint32_t purpose[4] = {17, 0, 1 + 256, 0}, seed_key[2] = {0x9abcdef0u, 0x12345678u};
     uint32_t key[4], out[4];

@@ -1,5 +1,5 @@
-/* The option table, what is read from option files, what options mean together, and every message about them. Through the ABI
- * wherever a session can tell. */
+/* The option table, what is read from option files, what options mean together, and every message about them.
+ * Through the ABI wherever a session can tell. */
 #include <locale.h>
 #include <math.h>
 #include <setjmp.h>
@@ -281,7 +281,8 @@ static void the_teachers_mode_has_the_modes_default(void **state) {
     the_log_shows(OPTIONS(OFFICIAL), "teacher mode = train");
     the_log_shows(OPTIONS(OFFICIAL, "train.teacher_mode=eval"), "teacher mode = eval");
     the_log_shows(OPTIONS("model_type=BaseKD", "train.kd_opt.type=L1Loss"), "teacher mode = train");
-    the_log_shows(OPTIONS("train.terms=[rec]"), "teacher mode = eval");
+    the_log_shows(OPTIONS("train.terms=[rec]", "train.teacher_mode=train"),
+                  "teacher mode = eval"); /* there is none */
 }
 
 static void cuda_is_never_replaced_in_silence(void **state) {
@@ -404,7 +405,7 @@ static void messages_are_cut_between_characters_and_stay_one_line(void **state) 
     EXPECT_MESSAGE(&f, "dd/o.yml:12:5: train.w_kd");
 }
 
-/* A locale that writes 0,3: an installed one, or one compiled into `folder`. False where neither can be had. */
+/* A locale that writes 0,3: an installed one, or one compiled into `folder`. False: neither. */
 static bool set_comma_locale(char folder[32]) {
     const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "de_DE", "fr_FR.UTF-8", "fr_FR.utf8"};
     char command[128];

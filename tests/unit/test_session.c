@@ -1,5 +1,5 @@
-/* The step protocol through the ABI's table: what a plan says, in which order passes come and with which flags, what waits, what
- * is left out when a term is off, micro-batches. */
+/* The step protocol through the ABI's table: what a plan says, in which order passes come and with which
+ * flags, what waits, what is left out when a term is off, micro-batches. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

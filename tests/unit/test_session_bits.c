@@ -1,5 +1,5 @@
-/* Results that must agree bit for bit, or element for element: gradients of 16-bit taps, of any layout, for any number of threads,
- * for any loss scale, and however a batch is cut into micro-batches or ranks. */
+/* Results that must agree bit for bit, or element for element: gradients of 16-bit taps, of any layout, for
+ * any number of threads, for any loss scale, and however a batch is cut into micro-batches or ranks. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,9 +13,10 @@
 #include "augment/dihedral.h"
 #include "session_fixture.h"
 
-/* ---------------------------------------------------------------- everything that a step gave, by image and crop */
+/* ---------------------------------------------------------------- everything that a step gave, by image and
+ * crop */
 
-enum { PASSES = 3, CROPS = 2, IMAGES = 4, MOST_ELEMENTS = 3 * 128 * 128 };
+enum { PASSES = 3, CROPS = 2, IMAGES = 6, MOST_ELEMENTS = 3 * 128 * 128 };
 
 typedef struct {
     uint32_t passes[PASSES][CROPS][IMAGES];
@@ -204,8 +205,9 @@ static void micro_batches_together_are_the_whole_batch(void **state) {
         record whole, cut;
         double total, total_cut;
         run_cut(&whole, 1, &total, options[i]);
-        for (uint32_t parts = 2; parts <= 4; parts *= 2) {
-            run_cut(&cut, parts, &total_cut, options[i]);
+        const uint32_t parts[] = {2, 3, 6}; /* 3: nothing may depend on divisions by powers of two */
+        for (int k = 0; k < 3; k++) {
+            run_cut(&cut, parts[k], &total_cut, options[i]);
             assert_same_record(&whole, &cut);
             assert_true(fabs(total - total_cut) < 1e-12);
             record_free(&cut);

@@ -1,4 +1,5 @@
-/* A session's calls through the ABI's table: out of order, cancelled, interrupted, after a fork; losses and state. */
+/* A session's calls through the ABI's table: out of order, cancelled, interrupted, after a fork; losses and
+ * state. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -137,7 +138,8 @@ static void cancelling_says_whether_weights_moved_and_restores(void **state) {
     assert_true(totals[0] == totals[1]);
 }
 
-/* should_cancel at each of its questions in turn: the call says so, cancel_step and destroy work, and the step can be done again. */
+/* should_cancel at each of its questions in turn: the call says so, cancel_step and destroy work, and the
+ * step can be done again. */
 static void the_host_can_give_up_at_any_question(void **state) {
     (void)state;
     fixture f;

@@ -1,4 +1,5 @@
-/* Every bad argument has a message of its own, and after it nothing has changed: the right call that follows succeeds. */
+/* Every bad argument has a message of its own, and after it nothing has changed: the right call that follows
+ * succeeds. */
 #include <limits.h>
 #include <math.h>
 #include <setjmp.h>

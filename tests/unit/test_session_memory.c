@@ -1,5 +1,5 @@
-/* Memory and threads: every allocation failing in turn, nothing leaked, nothing left to grow; sessions side by side on threads of
- * their own, and one session wandering from thread to thread. */
+/* Memory and threads: every allocation failing in turn, nothing leaked, nothing left to grow; sessions side
+ * by side on threads of their own, and one session wandering from thread to thread. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>

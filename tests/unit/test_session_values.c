@@ -1,6 +1,6 @@
-/* What a step computes, against a literal second computation: the images of every pass from the paper's definitions, applied one
- * operation at a time to small arrays; losses and their gradients, element by element and by finite differences; element
- * types, layouts, threads, and how a batch is cut. */
+/* What a step computes, against a literal second computation: the images of every pass from the paper's
+ * definitions, applied one operation at a time to small arrays; losses and their gradients, element by
+ * element and by finite differences; element types, layouts, threads, and how a batch is cut. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
