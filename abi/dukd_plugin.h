@@ -20,12 +20,22 @@
  *         if (pass->flags & DUKD_PASS_BACKWARD)          backpropagate; parameter gradients add up
  *         if (pass->flags & DUKD_PASS_OPTIMIZE_AFTER)    one optimizer step; gradients are NOT cleared by it
  *         if (pass->flags & DUKD_PASS_EMA_AFTER)         one update of the weights' moving average
- *     end_step(session, &error)                          r was DUKD_STEP_DONE; the rate moves once
+ *     end_step(session, &error)                          r was DUKD_STEP_DONE
+ *     move the learning rate's schedule by one iteration
  *     read_losses(session, &losses, &error)              when a log line is due
  *
  * A host may take several passes before it submits them, in any order, to batch what the teacher has to do.
  * next_pass says DUKD_WAIT when the next pass depends on one that is not submitted yet (or must come after
  * its optimizer step): submit all you hold and do what their flags say, then ask again.
+ *
+ * The plugin cannot see whether flags were obeyed: a host may run a step only to look at its losses or to check a
+ * gradient. It keeps no history either: iterations may repeat, jump and go back. A host that keeps no average of the
+ * weights ignores EMA_AFTER. A pass without ZERO_GRAD_BEFORE adds to the gradients that are there, also where an
+ * optimizer step has used them already (the authors' official mode is such a method).
+ *
+ * MICRO-BATCHES. With micro_count m the loop runs m times an iteration, each time with its own part of the batch, begin_step
+ * to end_step, micro_index 0 to m - 1. Flags clear in the first and optimize in the last; gradients are divided by m; the
+ * schedule moves and losses can be read after the last. All parts have the session's shape: drop a last, smaller batch.
  *
  * THREADS. [discovery]: any thread, any time, no session needed. [session]: never two at once on the same
  * session, any thread otherwise; different sessions are independent. [thread-safe]: any thread, also while
@@ -39,7 +49,8 @@
  * named pad are zero. Unknown flags are errors.
  *
  * ERRORS. Functions return an int32_t: DUKD_OK, a positive outcome, or a negative error. They take a
- * dukd_error that may be NULL and is written only on errors. After DUKD_E_ARGUMENT, _OPTION, _UNSUPPORTED and
+ * dukd_error that may be NULL and is written only on errors (never where its struct_size is too small); messages are
+ * always terminated, cut at 255 bytes. After DUKD_E_ARGUMENT, _OPTION, _UNSUPPORTED and
  * _STATE nothing has changed. After any other error outputs are unspecified, and cancel_step and
  * destroy_session still work.
  *
@@ -168,8 +179,11 @@ typedef struct dukd_backend_info {
 
 /* ---------------------------------------------------------------- what a host gives a session */
 
-/* One option of an option file that is meant for the plugin: a scalar, a list of scalars, or an explicit
- * null. */
+/* One option of an option file that is meant for the plugin: a scalar, a list of scalars, or an explicit null, which means
+ * the default. A host passes every key that is not its own, not only those of the option table, so that a mistyped one is
+ * refused with the right name. Texts are as YAML resolves them: true and false, decimal integers, numbers as C's
+ * strtod reads them, strings without quotes. A list is a LIST, never a SCALAR of "[a, b]". A section that is there
+ * but empty is a null of the section's own name ("train.noisy"). */
 #define DUKD_VALUE_SCALAR 1u
 #define DUKD_VALUE_LIST   2u
 #define DUKD_VALUE_NULL   3u
@@ -251,13 +265,14 @@ typedef struct dukd_session dukd_session;
 typedef struct dukd_step {
     uint32_t struct_size;
     uint32_t flags;       /* 0 */
-    int64_t iteration;    /* of the optimizer's schedule, from 1; the same for all micro-batches of a step */
-    int64_t first_sample; /* global index of this batch's first image, counted over the run and over all
+    int64_t iteration;    /* from 1; the same for all micro-batches of a step */
+    int64_t first_sample; /* >= 0: global index of this batch's first image, counted over the run and over all
                              ranks: images n has index first_sample + n. The draws depend on it, so that ranks
                              and micro-batches draw as one. */
     uint32_t micro_index; /* 0 .. micro_count - 1 */
     uint32_t micro_count; /* as in the session's params */
-    /* Values in [0, 1], unchanged until end_step or cancel_step; inputs may alias them. */
+    /* Values in [0, 1]; the data stay unchanged until end_step or cancel_step (inputs may alias them), the structs are
+     * needed only during the call. */
     const dukd_tensor *lr; /* N x C x h x w */
     const dukd_tensor *hr; /* N x C x scale h x scale w */
     void *stream; /* CUDA: cudaStream_t on which everything is ordered; NULL: the default stream. CPU: NULL */
@@ -289,14 +304,16 @@ typedef struct dukd_origin {
 
 typedef struct dukd_input {
     uint32_t struct_size;
-    uint32_t id;               /* index in its pass */
-    const dukd_tensor *tensor; /* read only; in a plan its data is NULL */
+    uint32_t id; /* index in its pass */
+    const dukd_tensor
+        *tensor; /* of the session's type and device, any strides; read only; no data in a plan */
     const dukd_origin *origin; /* NULL in a plan */
 } dukd_input;
 
-#define DUKD_TAP_MODE_TRAIN 0x1u /* the network runs in training mode (dropout, DropPath); else evaluation */
-#define DUKD_TAP_WANT_GRAD  0x2u /* submit_pass writes d(loss)/d(this tap) */
-#define DUKD_TAP_KEEP       0x4u /* the value stays unchanged until end_step, not only during submit_pass */
+#define DUKD_TAP_MODE_TRAIN                                                                                  \
+    0x1u /* training mode (dropout, DropPath); no gradient by itself. Else evaluation */
+#define DUKD_TAP_WANT_GRAD 0x2u /* submit_pass writes d(loss)/d(this tap) */
+#define DUKD_TAP_KEEP      0x4u /* the value stays unchanged until end_step, not only during submit_pass */
 
 #define DUKD_SOURCE_INPUT 0u /* source_id: an input of this pass */
 #define DUKD_SOURCE_TAP   1u /* source_id: an earlier tap of this pass */
@@ -331,7 +348,8 @@ typedef struct dukd_pass {
     const dukd_tap *const *taps;     /* [n_taps] */
 } dukd_pass;
 
-/* Every pass that a step can hand out, each at most once a (micro-)step. */
+/* Every pass that a step can hand out, each at most once a (micro-)step, with the same inputs' shapes and taps. Flags are
+ * those of a step without micro-batches. */
 typedef struct dukd_plan {
     uint32_t struct_size;
     uint32_t n_passes;
@@ -343,18 +361,20 @@ typedef struct dukd_submit {
     uint32_t pass_id;
     uint32_t n_taps; /* as in the pass */
     uint32_t pad0;
-    /* [n_taps] Needed during the call, or until end_step for KEEP; on CUDA in stream order. */
+    /* [n_taps] Of the shape that tap_shape gave, f32, f16 or bf16, each its own. Needed during the call, the data of
+     * KEEP until end_step; on CUDA in stream order. */
     const dukd_tensor *const *values;
-    /* [n_taps] NULL for taps without WANT_GRAD. f32 or the value's type. Overwritten with grad_scale *
-     * d(loss)/d(tap), the other taps held fixed; with zeros where that is zero. */
+    /* [n_taps] NULL for taps without WANT_GRAD, and only for those. f32 or the value's type; must not overlap values or
+     * each other. Overwritten with grad_scale * d(loss)/d(tap), the other taps held fixed; zeros where that is zero. */
     const dukd_tensor *const *grads;
     double grad_scale; /* 1 without loss scaling; finite, not 0. Losses are never scaled. */
     /* CUDA: an f32 scalar (ndim 0) on the device that is multiplied in too; else NULL. */
     const dukd_tensor *grad_scale_dev;
 } dukd_submit;
 
-/* Named scalars of the last step that was ended. One is "l_total": the sum, weights included, of which the
- * gradients of all passes together are the derivative. Not finite values are given as they are. */
+/* Named scalars of the last step that was ended. One is "l_total": the sum, weights included, of which the gradients of
+ * all passes together are the derivative (at fixed weights). Whether another includes its weight is the plugin's to
+ * say. Terms that are switched off have none. Not finite values are given as they are. */
 typedef struct dukd_losses {
     uint32_t struct_size;
     uint32_t n_losses; /* out */
@@ -394,14 +414,15 @@ typedef struct dukd_plugin {
     int32_t (*submit_pass)(dukd_session *session, const dukd_submit *submit, dukd_error *error);
     /* [session] After DUKD_STEP_DONE with every pass submitted. Never waits for a device. */
     int32_t (*end_step)(dukd_session *session, dukd_error *error);
-    /* [session] Gives the step up: the session is as before begin_step (with micro-batches: before that of
-     * this micro-batch). DUKD_OK, or DUKD_WEIGHTS_MOVED where a pass with OPTIMIZE_AFTER had been submitted.
-     */
+    /* [session] Gives the step up: the session is as before begin_step (with micro-batches: before that of this
+     * micro-batch). Gradients and weights are the host's to restore. DUKD_OK, or DUKD_WEIGHTS_MOVED where a pass with
+     * OPTIMIZE_AFTER had been submitted. */
     int32_t (*cancel_step)(dukd_session *session, dukd_error *error);
     /* [session] Between steps, after the last micro-batch. May wait for the device. */
     int32_t (*read_losses)(dukd_session *session, dukd_losses *out, dukd_error *error);
 
-    /* [session] Between steps. data NULL: *size receives the size. Else *size is the room in and the size
+    /* [session] Between steps: what a plugin needs beside seed and iteration to go on, at least a fingerprint of its
+     * configuration. data NULL: *size receives the size. Else *size is the room in and the size
      * out. */
     int32_t (*get_state)(dukd_session *session, void *data, uint64_t *size, dukd_error *error);
     /* [session] Between steps. A state of another configuration is DUKD_E_ARGUMENT; the message names the
