@@ -58,6 +58,8 @@ void dukd_run_unshuffle(const dukd_worker *w, const dukd_tensor *dx, const dukd_
  * is r times the tensor's and `channels` counts the caller's. `images` of the caller's are there, the others read as 0. */
 typedef struct {
     int32_t images, channels, order, spread;
+    int32_t first_row,
+        total_rows; /* the tensor is a band of an image's rows; total_rows 0: it is all of them */
     const float *factors, *shifts; /* NULL: 1 and 0 */
 } dukd_exchange;
 /* memory (+)= caller * factors + shifts; channels that only pad are 0 */

@@ -118,7 +118,8 @@ static void NAME(import)(const dukd_tensor *out, const float *caller, const dukd
                          int64_t begin, int64_t end) {
     strides s = strides_of(out);
     int64_t used = (int64_t)x->channels * x->spread * x->spread;
-    int64_t height = (int64_t)out->height * x->spread, width = (int64_t)out->width * x->spread;
+    int64_t total = x->total_rows ? x->total_rows : out->height;
+    int64_t height = total * x->spread, width = (int64_t)out->width * x->spread;
     for (int64_t row = begin; row < end; row++) {
         int64_t n = row / out->height, y = row % out->height;
         for (int64_t m = 0; m < out->channels; m++) {
@@ -129,7 +130,9 @@ static void NAME(import)(const dukd_tensor *out, const float *caller, const dukd
             }
             place p = place_of(x, m);
             const float *a =
-                caller + ((n * x->channels + p.plane) * height + y * p.step + p.row) * width + p.column;
+                caller +
+                ((n * x->channels + p.plane) * height + (y + x->first_row) * p.step + p.row) * width +
+                p.column;
             float factor = x->factors ? x->factors[p.plane] : 1, shift = x->shifts ? x->shifts[p.plane] : 0;
             for (int64_t w = 0; w < out->width; w++) {
                 float v = a[w * p.step] * factor + shift;
@@ -144,15 +147,17 @@ static void NAME(export)(float *caller, const dukd_tensor *in, const dukd_exchan
                          int64_t end) {
     strides s = strides_of(in);
     int64_t used = (int64_t)x->channels * x->spread * x->spread;
-    int64_t height = (int64_t)in->height * x->spread, width = (int64_t)in->width * x->spread;
+    int64_t total = x->total_rows ? x->total_rows : in->height;
+    int64_t height = total * x->spread, width = (int64_t)in->width * x->spread;
     for (int64_t row = begin; row < end; row++) {
         int64_t n = row / in->height, y = row % in->height;
         if (n >= x->images) continue;
         for (int64_t m = 0; m < used; m++) {
             const T *a = (const T *)in->data + at(&s, in, n, m, y);
             place p = place_of(x, m);
-            float *o =
-                caller + ((n * x->channels + p.plane) * height + y * p.step + p.row) * width + p.column;
+            float *o = caller +
+                       ((n * x->channels + p.plane) * height + (y + x->first_row) * p.step + p.row) * width +
+                       p.column;
             float factor = x->factors ? x->factors[p.plane] : 1, shift = x->shifts ? x->shifts[p.plane] : 0;
             for (int64_t w = 0; w < in->width; w++) o[w * p.step] = LOAD(a[w * s.pixel]) * factor + shift;
         }

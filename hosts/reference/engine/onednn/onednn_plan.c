@@ -48,8 +48,8 @@ void onednn_new_buffer(onednn_planner *s, onednn_value *v) {
     p->buffers = grow(s, p->buffers, p->buffer_count, &p->buffer_room, sizeof *p->buffers);
     if (s->status != DUKD_DONE) return;
     /* At most 2^12 channels x (2^16 x 2^6)^2 pixels x 4: no overflow. */
-    int64_t bytes =
-        v->channels * dukd_type_bytes(v->type) * ((int64_t)p->height * v->up) * ((int64_t)p->width * v->up);
+    int64_t rows = (int64_t)(v->banded ? p->band_rows : p->height) * v->up + 2 * v->halo;
+    int64_t bytes = v->channels * dukd_type_bytes(v->type) * rows * ((int64_t)p->width * v->up);
     p->buffers[p->buffer_count] =
         (onednn_buffer){.image_bytes = bytes, .first = p->step_count, .last = p->step_count};
     v->buffer = p->buffer_count++;
@@ -59,15 +59,15 @@ void onednn_new_buffer(onednn_planner *s, onednn_value *v) {
 
 static dukd_conv_spec spec_of(const onednn_program *p, const onednn_value *source, const onednn_value *dest,
                               int32_t side) {
-    int32_t pad = side / 2;
+    int32_t pad = side / 2, pad_rows = dest->banded ? 0 : pad; /* a band's source has the rows */
     return (dukd_conv_spec){.images = p->part,
                             .in_channels = source->channels,
                             .out_channels = dest->channels,
-                            .height = p->height * dest->up,
+                            .height = dest->rows,
                             .width = p->width * dest->up,
                             .side = side,
-                            .pad_top = pad,
-                            .pad_bottom = pad,
+                            .pad_top = pad_rows,
+                            .pad_bottom = pad_rows,
                             .pad_left = pad,
                             .pad_right = pad,
                             .source_type = source->type,
@@ -136,7 +136,15 @@ static void describe_values(onednn_planner *s) {
             .buffer = -1, .channels = channels_in_memory(n), .up = n->up, .type = p->network->type};
         if (s->blocked && v.channels % LANES == 0 && v.channels > LANES) v.layout = DUKD_BLOCK16;
         if (s->blocked && v.channels % LANES != 0) v.layout = DUKD_PLANAR; /* the input */
-        s->gradient[i] = s->value[i] = v;
+        v.rows = p->height * v.up;
+        s->gradient[i] = v;
+        v.banded = i >= p->band_node;
+        v.halo = s->halo[i];
+        if (v.banded)
+            v.rows = p->band_rows * v.up + 2 * v.halo;
+        else
+            v.skip = v.halo;
+        s->value[i] = v;
         if (s->blocked && n->kind == DUKD_NODE_INPUT) { /* whole vectors: no code writes planes */
             s->gradient[i].channels = in_lanes(n->channels);
             s->gradient[i].layout = DUKD_NHWC;
@@ -155,21 +163,47 @@ static void describe_values(onednn_planner *s) {
 
 static const onednn_value none = {.buffer = -1};
 
+/* What node i sees of its operand: all rows, or those of its band and `radius` more on both sides. */
+static onednn_value operand(const onednn_planner *s, int32_t i, int32_t from, int32_t radius) {
+    const onednn_program *p = s->program;
+    const dukd_node *n = &p->fused.nodes[i];
+    onednn_value v = s->value[from];
+    if (i < p->band_node) return v;
+    int32_t beside = s->value[i].halo;
+    if (n->kind == DUKD_NODE_OUTPUT) beside = 0;
+    if (n->kind == DUKD_NODE_SHUFFLE) beside /= n->shuffle;
+    v.skip = v.halo - beside - radius;
+    v.rows = p->band_rows * v.up + 2 * (beside + radius);
+    v.moves = !v.banded;
+    return v;
+}
+
+/* After a value is written whose halo someone reads. */
+static void emit_edges(onednn_planner *s, int32_t i) {
+    onednn_step step = {.kind = STEP_EDGES, .a = none, .b = none, .out = s->value[i]};
+    if (step.out.halo == 0) return;
+    int32_t rows = step.out.banded ? s->program->band_rows : s->program->height;
+    step.out.skip = 0;
+    step.out.rows = rows * step.out.up + 2 * step.out.halo;
+    onednn_emit(s, step);
+}
+
 /* Whether the convolution at i can write its sum over the residual. */
 static int sums_in_place(const onednn_planner *s, int32_t i) {
     const dukd_node *n = &s->program->fused.nodes[i];
     int32_t residual = n->in[1];
     return s->last_use[residual] == i && !s->keep[residual] && residual != n->in[0] &&
-           s->value[residual].type == s->value[i].type;
+           s->value[residual].type == s->value[i].type && s->value[residual].banded == s->value[i].banded &&
+           s->value[residual].halo == s->value[i].halo;
 }
 
 static void plan_conv(onednn_planner *s, int32_t i) {
     onednn_program *p = s->program;
     const dukd_node *n = &p->fused.nodes[i];
-    const onednn_value *source = &s->value[n->in[0]];
-    dukd_run_conv run = dukd_run_conv_of(p->network->graph, n, &p->fused.nodes[n->in[0]], source->channels,
+    onednn_value source = operand(s, i, n->in[0], dukd_node_radius(n));
+    dukd_run_conv run = dukd_run_conv_of(p->network->graph, n, &p->fused.nodes[n->in[0]], source.channels,
                                          s->value[i].channels);
-    onednn_step step = {.node = n, .a = *source, .b = none};
+    onednn_step step = {.node = n, .a = source, .b = none};
     int32_t post = n->relu ? DUKD_POST_RELU : DUKD_POST_NONE;
     if (n->in[1] < 0) {
         onednn_new_buffer(s, &s->value[i]);
@@ -178,7 +212,7 @@ static void plan_conv(onednn_planner *s, int32_t i) {
         post = DUKD_POST_SUM;
     } else {
         onednn_new_buffer(s, &s->value[i]);
-        step.b = s->value[n->in[1]];
+        step.b = operand(s, i, n->in[1], 0);
         post = DUKD_POST_ADD;
     }
     step.out = s->value[i];
@@ -190,7 +224,7 @@ static void plan_conv(onednn_planner *s, int32_t i) {
     step.b = none;
     onednn_emit_conv(s, step, &run, 0, DUKD_POST_NONE);
     step = (onednn_step){
-        .kind = STEP_ADD, .node = n, .a = s->value[i], .b = s->value[n->in[1]], .out = s->value[i]};
+        .kind = STEP_ADD, .node = n, .a = s->value[i], .b = operand(s, i, n->in[1], 0), .out = s->value[i]};
     onednn_emit(s, step);
 }
 
@@ -199,10 +233,11 @@ static void plan_node(onednn_planner *s, int32_t i) {
     onednn_step step = {.node = n, .a = none, .b = none, .out = none};
     if (n->kind == DUKD_NODE_CONV) {
         plan_conv(s, i);
+        emit_edges(s, i);
         return;
     }
-    if (n->in[0] >= 0) step.a = s->value[n->in[0]];
-    if (n->in[1] >= 0) step.b = s->value[n->in[1]];
+    if (n->in[0] >= 0) step.a = operand(s, i, n->in[0], 0);
+    if (n->in[1] >= 0) step.b = operand(s, i, n->in[1], 0);
     if (n->kind != DUKD_NODE_OUTPUT) {
         onednn_new_buffer(s, &s->value[i]);
         step.out = s->value[i];
@@ -237,6 +272,7 @@ static void plan_node(onednn_planner *s, int32_t i) {
         break;
     }
     onednn_emit(s, step);
+    if (n->kind != DUKD_NODE_OUTPUT) emit_edges(s, i);
 }
 
 /* ---- memory ---- */
@@ -250,6 +286,8 @@ static int plan_memory(onednn_program *p, dukd_failure *f) {
         onednn_buffer *b = &p->buffers[i];
         b->kept = b->first < p->forward_steps && b->last >= p->forward_steps && p->part < p->batch;
         plan[i] = (dukd_buffer){.first = b->first, .last = b->last};
+        if (b->first < p->whole_steps && b->last >= p->whole_steps)
+            plan[i].last = p->step_count; /* all bands */
         if (b->kept) plan[i] = (dukd_buffer){.first = 0, .last = p->step_count};
         if (!dukd_checked_mul(b->image_bytes, b->kept ? p->batch : p->part, &plan[i].bytes))
             status =
@@ -282,18 +320,24 @@ int onednn_plan(onednn_program *p, const dukd_exec_spec *spec, dukd_failure *f) 
     size_t count = (size_t)p->fused.count;
     onednn_planner s = {.program = p, .failure = f};
     s.value = calloc(2 * count, sizeof *s.value);
-    s.last_use = calloc(2 * count, sizeof *s.last_use);
+    s.last_use = calloc(3 * count, sizeof *s.last_use);
     if (s.value && s.last_use) {
         s.gradient = s.value + count;
         s.keep = s.last_use + count;
+        s.halo = s.keep + count;
+        onednn_choose_bands(p, s.halo);
         describe_values(&s);
-        for (int32_t i = 0; i < p->fused.count; i++) plan_node(&s, i);
+        for (int32_t i = 0; i < p->fused.count; i++) {
+            if (i == p->band_node) p->whole_steps = p->step_count;
+            plan_node(&s, i);
+        }
         p->forward_steps = p->step_count;
+        if (p->band_node == p->fused.count) p->whole_steps = p->forward_steps;
         if (p->purpose == DUKD_TRAIN) onednn_plan_backward(&s);
         if (s.status == DUKD_DONE) s.status = plan_memory(p, f);
     } else {
-        s.status =
-            dukd_fail_memory(f, "compiling a network", 2 * count * (sizeof *s.value + sizeof *s.last_use));
+        s.status = dukd_fail_memory(f, "compiling a network",
+                                    2 * count * (sizeof *s.value + 2 * sizeof *s.last_use));
     }
     free(s.value);
     free(s.last_use);

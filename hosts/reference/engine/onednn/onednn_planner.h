@@ -10,6 +10,7 @@ typedef struct {
     onednn_value *value, *gradient; /* gradient.buffer -1: nothing has flowed into it yet */
     int32_t *last_use;              /* the last node that reads the value in forward */
     int32_t *keep;                  /* backward needs the value */
+    int32_t *halo;                  /* see onednn_bands.c */
     int32_t blocked;                /* values lie in blocks of 16 channels */
     int status;
     dukd_failure *failure;

@@ -1,10 +1,13 @@
 /* Runs a program: its steps, one part of the batch after another. */
+#include <string.h>
+
 #include "engine/onednn/onednn_state.h"
 
 typedef struct {
     onednn_program *program;
     int32_t images; /* of this call */
     int32_t first;  /* image of the part that runs */
+    int32_t row;    /* of the band that runs, in the input's resolution */
     const float *input;
     float *const *outputs;
     const float *const *d_outputs;
@@ -17,10 +20,12 @@ static dukd_tensor tensor_of(const run *r, const onednn_value *v) {
     const onednn_buffer *b = &p->buffers[v->buffer];
     char *base = p->purpose == DUKD_TRAIN ? e->train.data : e->infer.data;
     int64_t offset = b->offset + (b->kept ? r->first * b->image_bytes : 0);
+    int64_t skip = v->skip + (v->moves ? (int64_t)r->row * v->up : 0);
+    offset += skip * p->width * v->up * v->channels * dukd_type_bytes(v->type);
     return (dukd_tensor){.data = base + offset,
                          .images = p->part,
                          .channels = v->channels,
-                         .height = p->height * v->up,
+                         .height = v->rows,
                          .width = p->width * v->up,
                          .type = v->type,
                          .layout = v->layout};
@@ -61,6 +66,10 @@ static void run_export(const run *r, const onednn_step *s) {
     float *caller = n->kind == DUKD_NODE_INPUT ? r->d_input : r->outputs[n->output];
     dukd_exchange x = exchange_of(r, s);
     dukd_tensor in = tensor_of(r, &s->a);
+    if (in.height < r->program->height * s->a.up) {
+        x.first_row = r->row * s->a.up;
+        x.total_rows = r->program->height * s->a.up;
+    }
     dukd_run_export(&r->program->network->engine->worker, caller + r->first * caller_image(r->program, n),
                     &in, &x);
 }
@@ -93,6 +102,15 @@ static int run_weights_gradient(const run *r, const onednn_step *s, dukd_failure
     if (status == DUKD_DONE) status = dukd_conv_unpack(s->conv, plain, e->packed_gradient.data, f);
     if (status == DUKD_DONE) dukd_run_conv_unpack(&s->run, r->d_weights, plain, bias);
     return status;
+}
+
+/* Rows of a value, its halo included, that the image does not have. One image. */
+static void clear_edges(const run *r, const onednn_value *v, const dukd_tensor *t) {
+    int64_t row_bytes = (int64_t)t->width * t->channels * dukd_type_bytes(t->type);
+    int64_t first = (v->banded ? (int64_t)r->row * v->up : 0) - v->halo;
+    for (int64_t i = 0; i < t->height; i++)
+        if (first + i < 0 || first + i >= (int64_t)r->program->height * v->up)
+            memset((char *)t->data + i * row_bytes, 0, (size_t)row_bytes);
 }
 
 static int run_step(const run *r, const onednn_step *s, dukd_failure *f) {
@@ -130,6 +148,9 @@ static int run_step(const run *r, const onednn_step *s, dukd_failure *f) {
     case STEP_SHUFFLE:
         dukd_run_shuffle(w, &out, &a, s->node->shuffle, s->order);
         break;
+    case STEP_EDGES:
+        clear_edges(r, &s->out, &out);
+        break;
     case STEP_UNSHUFFLE:
         dukd_run_unshuffle(w, &out, &a, s->node->shuffle, s->order, s->accumulate);
         break;
@@ -137,23 +158,38 @@ static int run_step(const run *r, const onednn_step *s, dukd_failure *f) {
     return DUKD_DONE;
 }
 
-static int run_steps(run *r, int32_t begin, int32_t end, dukd_failure *f) {
-    const onednn_program *p = r->program;
-    for (r->first = 0; r->first < r->images; r->first += p->part)
-        for (int32_t i = begin; i < end; i++) {
-            const onednn_step *s = &p->steps[i];
-            if (s->for_input && !r->d_input) continue;
-            int status = run_step(r, s, f);
-            if (status != DUKD_DONE) return status;
-        }
+static int run_range(const run *r, int32_t begin, int32_t end, dukd_failure *f) {
+    for (int32_t i = begin; i < end; i++) {
+        const onednn_step *s = &r->program->steps[i];
+        if (s->for_input && !r->d_input) continue;
+        int status = run_step(r, s, f);
+        if (status != DUKD_DONE) return status;
+    }
     return DUKD_DONE;
+}
+
+/* The last band begins early enough to be as high as the others. */
+static int run_bands(run *r, dukd_failure *f) {
+    const onednn_program *p = r->program;
+    if (p->whole_steps == p->forward_steps) return DUKD_DONE;
+    int status = DUKD_DONE;
+    for (int32_t row = 0; row < p->height && status == DUKD_DONE; row += p->band_rows) {
+        r->row = row < p->height - p->band_rows ? row : p->height - p->band_rows;
+        status = run_range(r, p->whole_steps, p->forward_steps, f);
+    }
+    return status;
 }
 
 int onednn_forward(void *program, int32_t images, const float *input, float *const *outputs,
                    dukd_failure *f) {
     onednn_program *p = program;
     run r = {.program = p, .images = images, .input = input, .outputs = outputs};
-    int status = run_steps(&r, 0, p->forward_steps, f);
+    int status = DUKD_DONE;
+    for (r.first = 0; r.first < images && status == DUKD_DONE; r.first += p->part) {
+        r.row = 0;
+        status = run_range(&r, 0, p->whole_steps, f);
+        if (status == DUKD_DONE) status = run_bands(&r, f);
+    }
     if (p->purpose == DUKD_TRAIN) p->network->engine->kept = status == DUKD_DONE;
     return status;
 }
@@ -164,5 +200,8 @@ int onednn_backward(void *program, const float *const *d_outputs, float *d_weigh
     run r = {
         .program = p, .images = p->batch, .d_outputs = d_outputs, .d_weights = d_weights, .d_input = d_input};
     p->network->engine->kept = 0;
-    return run_steps(&r, p->forward_steps, p->step_count, f);
+    int status = DUKD_DONE;
+    for (r.first = 0; r.first < p->batch && status == DUKD_DONE; r.first += p->part)
+        status = run_range(&r, p->forward_steps, p->step_count, f);
+    return status;
 }

@@ -55,6 +55,7 @@ typedef enum {
     STEP_AFFINE,
     STEP_SHUFFLE,
     STEP_UNSHUFFLE,
+    STEP_EDGES, /* rows of out that are outside the image = 0 */
 } onednn_step_kind;
 
 typedef struct {
@@ -62,6 +63,10 @@ typedef struct {
     int32_t channels, up;
     dukd_type type;
     dukd_layout layout;
+    int32_t banded; /* the buffer holds a band of rows, see onednn_bands.c; 0: all rows */
+    int32_t halo;   /* rows that the buffer has beside them, above and below */
+    /* What a step sees of it: rows from row `skip` of the buffer on, at `moves` 1 from the band's row. */
+    int32_t skip, rows, moves;
 } onednn_value;
 
 typedef struct {
@@ -93,6 +98,9 @@ typedef struct {
     dukd_fused fused;
     onednn_step *steps; /* forward, then backward */
     int32_t step_count, step_room, forward_steps;
+    int32_t band_node;   /* nodes from this one on run in bands; the number of nodes: none does */
+    int32_t band_rows;   /* of the input's resolution */
+    int32_t whole_steps; /* forward steps before the bands */
     onednn_buffer *buffers;
     int32_t buffer_count, buffer_room;
     int64_t arena_bytes;
@@ -106,6 +114,9 @@ int onednn_get_packed(onednn_network *n, const dukd_run_conv *run, int32_t trans
                       int32_t *out, dukd_failure *f);
 /* Packs it where the network's weights have changed. */
 int onednn_refresh_packed(onednn_network *n, int32_t packed, dukd_failure *f);
+
+/* onednn_bands.c: decides whether and where bands begin; halo[i] are the rows that value i needs beside its own. */
+void onednn_choose_bands(onednn_program *p, int32_t *halo);
 
 /* onednn_plan.c: fills a program, forward steps first. onednn_plan_backward.c: the steps of its backward. */
 int onednn_plan(onednn_program *p, const dukd_exec_spec *spec, dukd_failure *f);

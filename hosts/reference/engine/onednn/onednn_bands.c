@@ -1,0 +1,57 @@
+/* Bands: the end of a network on a large image, some rows at a time.
+ *
+ * An upsampler's values are many times the size of the body's. For inference on one image the nodes from the first such value on
+ * are run for a band of rows after the other, so that only bands of them exist. A band computes, beside its own rows, those
+ * that the convolutions behind it look at (its halo); neighbouring bands compute them twice. Rows outside the image are the
+ * zeros that convolutions pad with. */
+#include "engine/onednn/onednn_state.h"
+
+enum { BAND_PIXELS = 8 * 1024, MIN_ROWS = 8 };
+
+/* Numbers for each pixel of the input. */
+static int64_t size_of(const dukd_node *n) {
+    return (int64_t)n->channels * n->up * n->up;
+}
+
+/* The first node that is half as large again as everything before it; the number of nodes where there is none. */
+static int32_t first_large(const dukd_fused *f) {
+    int64_t most = 0;
+    for (int32_t i = 0; i < f->count; i++) {
+        const dukd_node *n = &f->nodes[i];
+        if (n->kind == DUKD_NODE_OUTPUT) continue;
+        if (n->kind == DUKD_NODE_CONV && f->nodes[n->in[0]].kind != DUKD_NODE_INPUT &&
+            2 * size_of(n) > 3 * most)
+            return i;
+        if (size_of(n) > most) most = size_of(n);
+    }
+    return f->count;
+}
+
+static void need(int32_t *halo, int32_t node, int32_t rows) {
+    if (node >= 0 && halo[node] < rows) halo[node] = rows;
+}
+
+void onednn_choose_bands(onednn_program *p, int32_t *halo) {
+    const dukd_fused *f = &p->fused;
+    p->band_node = f->count;
+    p->band_rows = BAND_PIXELS / p->width > MIN_ROWS ? BAND_PIXELS / p->width : MIN_ROWS;
+    if (p->purpose != DUKD_INFER || p->part != 1 || p->height < 2 * p->band_rows) return;
+    int32_t first = first_large(f);
+    for (int32_t i = first; i < f->count; i++)
+        if (f->nodes[i].kind == DUKD_NODE_INPUT) return;
+    p->band_node = first;
+    for (int32_t i = f->count - 1; i >= first; i--) {
+        const dukd_node *n = &f->nodes[i];
+        if (n->kind == DUKD_NODE_SHUFFLE) {
+            halo[i] = (halo[i] + n->shuffle - 1) / n->shuffle * n->shuffle;
+            need(halo, n->in[0], halo[i] / n->shuffle);
+        } else if (n->kind == DUKD_NODE_CONV) {
+            need(halo, n->in[0], halo[i] + dukd_node_radius(n));
+            need(halo, n->in[1], halo[i]);
+        } else {
+            int32_t rows = n->kind == DUKD_NODE_OUTPUT ? 0 : halo[i];
+            need(halo, n->in[0], rows);
+            need(halo, n->in[1], rows);
+        }
+    }
+}
