@@ -4,31 +4,9 @@
 #include <string.h>
 
 #include "conform.h"
-#include "toy_host.h"
+#include "toy_step.h"
 
-/* A session on a small batch, opened for a check. */
-typedef struct {
-    toy_host h;
-    dukd_session_params params;
-    dukd_session *s;
-} opened;
-
-static conform_result open_session(conform *c, opened *o) {
-    dukd_error e = {.struct_size = DUKD_ERROR_SIZE};
-    REQUIRE(c, !toy_host_open(&o->h, 2, 8, 8, 2), "out of memory");
-    o->params = toy_params(&o->h, c);
-    int32_t code = c->plugin->create_session(&o->params, &o->s, &e);
-    REQUIRE(c, code == DUKD_OK, "create_session gave %d: %s", code, e.message);
-    return CONFORM_PASS;
-}
-
-static conform_result close_session(conform *c, opened *o) {
-    c->plugin->destroy_session(o->s);
-    REQUIRE(c, o->h.allocated == 0, "%lld bytes of the host's memory are not freed",
-            (long long)o->h.allocated);
-    toy_host_close(&o->h);
-    return CONFORM_PASS;
-}
+/* ---- what is the same for every refusal ---- */
 
 static conform_result expect(conform *c, const char *what, int32_t code, int32_t wanted,
                              const dukd_error *e) {
@@ -38,422 +16,436 @@ static conform_result expect(conform *c, const char *what, int32_t code, int32_t
     return CONFORM_PASS;
 }
 
-/* Messages must tell one mistake from another. */
+/* Messages must tell one wrong field from another; two ways for one field to be wrong may share theirs. */
 typedef struct {
-    char seen[48][256];
+    struct {
+        char text[256];
+        const char *field;
+    } seen[32];
     int count;
 } messages;
 
-static conform_result distinct(conform *c, messages *m, const char *what, const dukd_error *e) {
+static conform_result distinct(conform *c, messages *m, const char *what, const char *field,
+                               const dukd_error *e) {
     for (int i = 0; i < m->count; i++)
-        REQUIRE(c, strcmp(m->seen[i], e->message), "%s: the message is the one of another mistake: %s", what,
-                e->message);
-    if (m->count < 48) memcpy(m->seen[m->count++], e->message, sizeof e->message);
+        REQUIRE(c, strcmp(m->seen[i].text, e->message) != 0 || strcmp(m->seen[i].field, field) == 0,
+                "%s: the message is the one of another mistake (%s): %s", what, m->seen[i].field, e->message);
+    if (m->count == 32) return CONFORM_PASS;
+    memcpy(m->seen[m->count].text, e->message, sizeof e->message);
+    m->seen[m->count++].field = field;
     return CONFORM_PASS;
 }
 
+/* ---- NULL ---- */
+
 static conform_result null_arguments(conform *c) {
-    opened o = {0};
+    toy_session t;
+    toy_pass pass;
     const dukd_plugin *p = c->plugin;
-    dukd_error e = {.struct_size = DUKD_ERROR_SIZE};
-    conform_result r = open_session(c, &o);
-    if (r) return r;
+    dukd_error e;
+    TRY(toy_open(c, &t, (toy_setup){0}));
 #define NULL_CALL(text, call)                                                                                \
-    e.code = 0;                                                                                              \
-    e.message[0] = 0;                                                                                        \
-    if ((r = expect(c, text, call, DUKD_E_ARGUMENT, &e))) return r
+    e = (dukd_error){.struct_size = DUKD_ERROR_SIZE};                                                        \
+    TRY(expect(c, text, call, DUKD_E_ARGUMENT, &e))
     dukd_session *s = NULL;
     const dukd_plan *plan;
-    const dukd_pass *pass;
+    const dukd_pass *next;
     dukd_losses losses = {.struct_size = DUKD_LOSSES_SIZE};
     dukd_backend_info b = {.struct_size = DUKD_BACKEND_INFO_SIZE};
     uint64_t size = 0;
     NULL_CALL("query_backend(out NULL)", p->query_backend(0, NULL, &e));
+    NULL_CALL("query_backend(past the last one)", p->query_backend(p->get_info()->n_backends, &b, &e));
     NULL_CALL("query_backend(index too large)", p->query_backend(UINT32_MAX, &b, &e));
     NULL_CALL("create_session(params NULL)", p->create_session(NULL, &s, &e));
-    NULL_CALL("create_session(out NULL)", p->create_session(&o.params, NULL, &e));
+    NULL_CALL("create_session(out NULL)", p->create_session(&t.params, NULL, &e));
     NULL_CALL("get_plan(session NULL)", p->get_plan(NULL, &plan, &e));
-    NULL_CALL("get_plan(out NULL)", p->get_plan(o.s, NULL, &e));
+    NULL_CALL("get_plan(out NULL)", p->get_plan(t.s, NULL, &e));
     NULL_CALL("begin_step(session NULL)",
               p->begin_step(NULL, &(dukd_step){.struct_size = DUKD_STEP_SIZE}, &e));
-    NULL_CALL("begin_step(step NULL)", p->begin_step(o.s, NULL, &e));
-    NULL_CALL("next_pass(session NULL)", p->next_pass(NULL, &pass, &e));
+    NULL_CALL("begin_step(step NULL)", p->begin_step(t.s, NULL, &e));
+    NULL_CALL("next_pass(session NULL)", p->next_pass(NULL, &next, &e));
     NULL_CALL("submit_pass(session NULL)",
               p->submit_pass(NULL, &(dukd_submit){.struct_size = DUKD_SUBMIT_SIZE}, &e));
     NULL_CALL("end_step(session NULL)", p->end_step(NULL, &e));
     NULL_CALL("cancel_step(session NULL)", p->cancel_step(NULL, &e));
     NULL_CALL("read_losses(session NULL)", p->read_losses(NULL, &losses, &e));
     NULL_CALL("get_state(session NULL)", p->get_state(NULL, NULL, &size, &e));
-    NULL_CALL("get_state(size NULL)", p->get_state(o.s, NULL, NULL, &e));
+    NULL_CALL("get_state(size NULL)", p->get_state(t.s, NULL, NULL, &e));
     NULL_CALL("set_state(session NULL)", p->set_state(NULL, &size, 8, &e));
-    NULL_CALL("set_state(data NULL)", p->set_state(o.s, NULL, 8, &e));
-#undef NULL_CALL
+    NULL_CALL("set_state(data NULL)", p->set_state(t.s, NULL, 8, &e));
     p->destroy_session(NULL);
-    return close_session(c, &o);
+    TRY(toy_to_gradient(c, &t, &(toy_run){0}, &pass));
+    NULL_CALL("next_pass(out NULL)", p->next_pass(t.s, NULL, &e));
+    NULL_CALL("submit_pass(submit NULL)", p->submit_pass(t.s, NULL, &e));
+    toy_pass_free(&pass);
+    REQUIRE(c, p->cancel_step(t.s, NULL) == DUKD_OK, "cancel_step before the first gradient is not DUKD_OK");
+    toy_result r;
+    if (toy_step(c, &t, &(toy_run){0}, &r)) return CONFORM_FAIL;
+    toy_result_free(&r);
+    NULL_CALL("read_losses(out NULL)", p->read_losses(t.s, NULL, &e));
+#undef NULL_CALL
+    toy_close(c, &t);
+    return CONFORM_PASS;
 }
 
 static conform_result error_may_be_null(conform *c) {
-    opened o = {0};
+    toy_session t;
     dukd_session *s = NULL;
+    const dukd_plan *plan = NULL;
     const dukd_pass *pass;
-    conform_result r = open_session(c, &o);
-    if (r) return r;
-    REQUIRE(c, c->plugin->create_session(NULL, &s, NULL) == DUKD_E_ARGUMENT, "create_session(NULL, NULL)");
-    REQUIRE(c, c->plugin->begin_step(o.s, NULL, NULL) == DUKD_E_ARGUMENT, "begin_step(NULL, NULL)");
-    REQUIRE(c, c->plugin->next_pass(o.s, &pass, NULL) == DUKD_E_STATE, "next_pass before begin_step");
-    return close_session(c, &o);
+    dukd_losses losses = {.struct_size = DUKD_LOSSES_SIZE};
+    uint64_t size = 0;
+    const dukd_plugin *p = c->plugin;
+    TRY(toy_open(c, &t, (toy_setup){0}));
+#define QUIET(call, wanted) REQUIRE(c, (call) == (wanted), #call " without a dukd_error is not " #wanted)
+    QUIET(p->query_backend(UINT32_MAX, NULL, NULL), DUKD_E_ARGUMENT);
+    QUIET(p->create_session(NULL, &s, NULL), DUKD_E_ARGUMENT);
+    QUIET(p->get_plan(t.s, NULL, NULL), DUKD_E_ARGUMENT);
+    QUIET(p->begin_step(t.s, NULL, NULL), DUKD_E_ARGUMENT);
+    QUIET(p->next_pass(t.s, &pass, NULL), DUKD_E_STATE);
+    QUIET(p->submit_pass(NULL, NULL, NULL), DUKD_E_ARGUMENT);
+    QUIET(p->end_step(t.s, NULL), DUKD_E_STATE);
+    QUIET(p->cancel_step(t.s, NULL), DUKD_E_STATE);
+    QUIET(p->read_losses(t.s, &losses, NULL), DUKD_E_STATE);
+    QUIET(p->get_state(t.s, NULL, NULL, NULL), DUKD_E_ARGUMENT);
+    QUIET(p->set_state(t.s, NULL, 8, NULL), DUKD_E_ARGUMENT);
+    QUIET(p->get_plan(t.s, &plan, NULL), DUKD_OK);
+    QUIET(p->get_state(t.s, NULL, &size, NULL), DUKD_OK);
+#undef QUIET
+    toy_close(c, &t);
+    return CONFORM_PASS;
+}
+
+/* ---- messages ---- */
+
+/* Bytes of a UTF-8 character that starts here; 0: it is none. */
+static int character(const uint8_t *s) {
+    int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : 4;
+    if (n == 4 && (s[0] < 0xf0 || s[0] > 0xf4)) return 0;
+    for (int i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    return n;
+}
+
+static conform_result is_message(conform *c, const char *what, const dukd_error *e) {
+    REQUIRE(c, memchr(e->message, 0, sizeof e->message), "%s: the message has no end", what);
+    REQUIRE(c, e->message[0], "%s: no message", what);
+    for (const uint8_t *s = (const uint8_t *)e->message; *s;) {
+        int n = character(s);
+        REQUIRE(c, n, "%s: the message is not UTF-8: %s", what, e->message);
+        REQUIRE(c, *s >= 0x20 && *s != 0x7f, "%s: the message is not one line", what);
+        s += n;
+    }
+    return CONFORM_PASS;
+}
+
+/* Long and awkward texts of the host's come back in messages. */
+static conform_result message_fits(conform *c) {
+    enum { LONG = 3000 };
+    static char key[LONG], value[LONG], place[LONG], lines[] = "no such\nvalue\r\n";
+    toy_session t;
+    const char *known = NULL;
+    TRY(toy_open(c, &t, (toy_setup){0}));
+    toy_destroy(c, &t);
+    for (int shift = 0; shift < 3;
+         shift++) { /* so that a cut falls into a character of three bytes somewhere */
+        for (int i = 0; i < LONG - 1; i++)
+            key[i] = value[i] = place[i] = i < shift ? 'a' : "\xe2\x82\xac"[(i - shift) % 3];
+        int end = shift + (LONG - 1 - shift) / 3 * 3;
+        key[end] = value[end] = place[end] = 0;
+        const dukd_plugin_info *info = c->plugin->get_info();
+        for (uint32_t i = 0; i < info->n_options; i++)
+            if ((info->options[i]->type & ~DUKD_OPTION_LIST) != DUKD_OPTION_STRING)
+                known = info->options[i]->name;
+        const char *texts[] = {value, lines};
+        for (int k = 0; k < 4; k++) {
+            dukd_option o = {.struct_size = DUKD_OPTION_SIZE,
+                             .kind = DUKD_VALUE_SCALAR,
+                             .key = k < 2 || !known ? key : known,
+                             .place = k == 1 ? lines : place,
+                             .values = &texts[k == 3],
+                             .n_values = 1};
+            const dukd_option *list[] = {&o};
+            dukd_error e;
+            memset(&e, 0x7a, sizeof e);
+            e.struct_size = DUKD_ERROR_SIZE;
+            t.params.options = list;
+            t.params.n_options = 1;
+            int32_t code = c->plugin->create_session(&t.params, &t.s, &e);
+            REQUIRE(c, code == DUKD_E_OPTION, "an option with long texts: create_session gave %d", code);
+            TRY(is_message(c, "an option with long texts", &e));
+        }
+    }
+    toy_close(c, &t);
+    return CONFORM_PASS;
+}
+
+/* "Written only on errors". */
+static conform_result error_only_on_errors(conform *c) {
+    toy_session t;
+    dukd_error e, before;
+    const dukd_plan *plan;
+    uint64_t size = 0;
+    TRY(toy_prepare(c, &t, (toy_setup){0}));
+    memset(&e, 0x7a, sizeof e);
+    e.struct_size = DUKD_ERROR_SIZE;
+    before = e;
+    if (c->plugin->create_session(&t.params, &t.s, &e) != DUKD_OK) return toy_create(c, &t);
+#define SILENT(call)                                                                                         \
+    REQUIRE(c, (call) >= 0 && !memcmp(&e, &before, sizeof e), #call " wrote the error, or failed")
+    SILENT(c->plugin->get_plan(t.s, &plan, &e));
+    SILENT(c->plugin->get_state(t.s, NULL, &size, &e));
+    const dukd_step step = toy_step_of(&t, &(toy_run){0});
+    const dukd_pass *pass;
+    SILENT(c->plugin->begin_step(t.s, &step, &e));
+    SILENT(c->plugin->next_pass(t.s, &pass, &e));
+    SILENT(c->plugin->cancel_step(t.s, &e));
+#undef SILENT
+    toy_close(c, &t);
+    return CONFORM_PASS;
+}
+
+/* ---- bad structs ---- */
+
+static uint32_t one_thread(void *ctx) {
+    (void)ctx;
+    return 1;
 }
 
 static conform_result bad_params(conform *c) {
-    toy_host h = {0};
+    toy_session t;
     messages m = {.count = 0};
-    REQUIRE(c, !toy_host_open(&h, 2, 8, 8, 2), "out of memory");
-    const dukd_session_params good = toy_params(&h, c);
-    dukd_host no_shape = h.host, no_networks = h.host, half_alloc = h.host, half_parallel = h.host;
+    TRY(toy_open(c, &t, (toy_setup){0}));
+    toy_destroy(c, &t);
+    const dukd_session_params good = t.params;
+    dukd_host no_shape = t.h.host, no_networks = t.h.host, null_networks = t.h.host, half_alloc = t.h.host,
+              half_parallel = t.h.host;
     no_shape.tap_shape = NULL;
     no_networks.n_networks = 0;
+    null_networks.networks = NULL;
     half_alloc.free = NULL;
     half_parallel.parallel_for = NULL;
-    half_parallel.max_threads = (uint32_t(*)(void *))(uintptr_t)1;
+    half_parallel.max_threads = one_thread;
     struct {
-        const char *what;
+        const char *what, *field;
         dukd_session_params p;
-    } bad[] = {{"flags unknown", good},
-               {"host NULL", good},
-               {"options NULL", good},
-               {"micro_count 0", good},
-               {"N 0", good},
-               {"h negative", good},
-               {"w too large", good},
-               {"scale 0", good},
-               {"scale 1000000", good},
-               {"dtype int", good},
-               {"dtype lanes 2", good},
-               {"device type 99", good},
-               {"no tap_shape", good},
-               {"no networks", good},
-               {"alloc without free", good},
-               {"max_threads without parallel_for", good}};
-    bad[0].p.flags = 0x80000000u;
-    bad[1].p.host = NULL;
-    bad[2].p.options = NULL, bad[2].p.n_options = 1;
-    bad[3].p.micro_count = 0;
-    bad[4].p.lr_shape[0] = 0;
-    bad[5].p.lr_shape[2] = -8;
-    bad[6].p.lr_shape[3] = INT64_MAX / 2;
-    bad[7].p.scale = 0;
-    bad[8].p.scale = 1000000;
-    bad[9].p.dtype = (dukd_dtype){0, 32, 1};
-    bad[10].p.dtype.lanes = 2;
-    bad[11].p.device.device_type = 99;
-    bad[12].p.host = &no_shape;
-    bad[13].p.host = &no_networks;
-    bad[14].p.host = &half_alloc;
-    bad[15].p.host = &half_parallel;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    } bad[] = {{"flags unknown", "flags", good},
+               {"host NULL", "host", good},
+               {"options NULL", "options", good},
+               {"micro_count 0", "micro_count", good},
+               {"N 0", "lr_shape", good},
+               {"h negative", "lr_shape", good},
+               {"w too large", "lr_shape", good},
+               {"scale 0", "scale", good},
+               {"scale negative", "scale", good},
+               {"scale 2147483647", "scale", good},
+               {"dtype int", "dtype", good},
+               {"dtype lanes 2", "dtype", good},
+               {"dtype bits 8", "dtype", good},
+               {"device type 99", "device", good},
+               {"no tap_shape", "tap_shape", good},
+               {"no networks", "networks", good},
+               {"networks NULL", "networks", good},
+               {"alloc without free", "alloc", good},
+               {"max_threads without parallel_for", "parallel_for", good}};
+    int i = 0;
+    bad[i++].p.flags = 0x80000000u;
+    bad[i++].p.host = NULL;
+    bad[i].p.options = NULL, bad[i++].p.n_options = 1;
+    bad[i++].p.micro_count = 0;
+    bad[i++].p.lr_shape[0] = 0;
+    bad[i++].p.lr_shape[2] = -8;
+    bad[i++].p.lr_shape[3] = INT64_MAX / 2;
+    bad[i++].p.scale = 0;
+    bad[i++].p.scale = -2;
+    bad[i++].p.scale = INT32_MAX;
+    bad[i++].p.dtype = (dukd_dtype){0, 32, 1};
+    bad[i++].p.dtype.lanes = 2;
+    bad[i++].p.dtype.bits = 8;
+    bad[i++].p.device.device_type = 99;
+    bad[i++].p.host = &no_shape;
+    bad[i++].p.host = &no_networks;
+    bad[i++].p.host = &null_networks;
+    bad[i++].p.host = &half_alloc;
+    bad[i++].p.host = &half_parallel;
+    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         dukd_error e = {.struct_size = DUKD_ERROR_SIZE};
-        dukd_session *s = (dukd_session *)1;
-        int32_t code = c->plugin->create_session(&bad[i].p, &s, &e);
+        dukd_session *s = (dukd_session *)(uintptr_t)1;
+        int32_t code = c->plugin->create_session(&bad[k].p, &s, &e);
         REQUIRE(c, code == DUKD_E_ARGUMENT || code == DUKD_E_UNSUPPORTED, "%s: create_session gave %d",
-                bad[i].what, code);
-        REQUIRE(c, !s && e.message[0], "%s: *out is not NULL, or no message", bad[i].what);
-        conform_result r = distinct(c, &m, bad[i].what, &e);
-        if (r) return r;
+                bad[k].what, code);
+        REQUIRE(c, !s, "%s: refused, but *out is not NULL", bad[k].what);
+        TRY(expect(c, bad[k].what, code, code, &e));
+        TRY(distinct(c, &m, bad[k].what, bad[k].field, &e));
     }
-    REQUIRE(c, h.allocated == 0, "refused sessions hold %lld bytes", (long long)h.allocated);
-    toy_host_close(&h);
+    REQUIRE(c, t.h.held == 0, "refused sessions hold %lld bytes", (long long)t.h.held);
+    toy_close(c, &t);
     return CONFORM_PASS;
-}
-
-static conform_result unknown_option(conform *c) {
-    toy_host h = {0};
-    dukd_error e = {.struct_size = DUKD_ERROR_SIZE};
-    dukd_session *s = NULL;
-    const dukd_plugin_info *info = c->plugin->get_info();
-    if (!info->n_options) return conform_skip(c, "the plugin has no options");
-    REQUIRE(c, !toy_host_open(&h, 2, 8, 8, 2), "out of memory");
-    char key[256];
-    snprintf(key, sizeof key, "%sx", info->options[0]->name); /* a known name, mistyped */
-    const char *value = "1";
-    const dukd_option wrong = {.struct_size = DUKD_OPTION_SIZE,
-                               .kind = DUKD_VALUE_SCALAR,
-                               .key = key,
-                               .place = "some.yml:12:5",
-                               .values = &value,
-                               .n_values = 1};
-    const dukd_option *options[65];
-    dukd_session_params params = toy_params(&h, c);
-    REQUIRE(c, c->n_options < 64, "too many options given");
-    for (uint32_t i = 0; i < c->n_options; i++) options[i] = c->options[i];
-    options[c->n_options] = &wrong;
-    params.options = options;
-    params.n_options = c->n_options + 1;
-    int32_t code = c->plugin->create_session(&params, &s, &e);
-    REQUIRE(c, code == DUKD_E_OPTION, "an unknown option: create_session gave %d", code);
-    REQUIRE(c, strstr(e.message, "some.yml:12:5"), "the message does not give the option's place: %s",
-            e.message);
-    REQUIRE(c, strstr(e.message, key), "the message does not name the option: %s", e.message);
-    char *first = strstr(e.message, info->options[0]->name),
-         *second = first ? strstr(first + 1, info->options[0]->name) : NULL;
-    REQUIRE(c, second, "the message does not name the nearest known option, %s: %s", info->options[0]->name,
-            e.message);
-    toy_host_close(&h);
-    return CONFORM_PASS;
-}
-
-static conform_result wrong_option(conform *c) {
-    toy_host h = {0};
-    const dukd_plugin_info *info = c->plugin->get_info();
-    int tried = 0;
-    REQUIRE(c, !toy_host_open(&h, 2, 8, 8, 2), "out of memory");
-    for (uint32_t i = 0; i < info->n_options; i++) {
-        const dukd_option_info *o = info->options[i];
-        uint32_t base = o->type & ~DUKD_OPTION_LIST;
-        if (base == DUKD_OPTION_STRING && !o->n_choices) continue;
-        const char *value = "no such value";
-        const dukd_option wrong = {.struct_size = DUKD_OPTION_SIZE,
-                                   .kind = DUKD_VALUE_SCALAR,
-                                   .key = o->name,
-                                   .place = "a.yml:3:7",
-                                   .values = &value,
-                                   .n_values = 1};
-        const dukd_option *options[] = {&wrong};
-        dukd_session_params params = toy_params(&h, c);
-        dukd_error e = {.struct_size = DUKD_ERROR_SIZE};
-        dukd_session *s = NULL;
-        params.options = options;
-        params.n_options = 1;
-        int32_t code = c->plugin->create_session(&params, &s, &e);
-        REQUIRE(c, code == DUKD_E_OPTION, "%s: '%s': create_session gave %d", o->name, value, code);
-        REQUIRE(c, strstr(e.message, "a.yml:3:7") && strstr(e.message, o->name),
-                "%s: the message names neither key nor place: %s", o->name, e.message);
-        tried++;
-    }
-    toy_host_close(&h);
-    return tried ? CONFORM_PASS : conform_skip(c, "no option has a type that can be wrong");
 }
 
 static conform_result bad_step(conform *c) {
-    opened o = {0};
+    toy_session t;
     messages m = {.count = 0};
-    toy_result before, after;
-    conform_result r = open_session(c, &o);
-    if (r) return r;
-    if (toy_step(c, &o.h, o.s, &(toy_run){.iteration = 5}, &before)) return CONFORM_FAIL;
-    const dukd_step good = {
-        .struct_size = DUKD_STEP_SIZE, .iteration = 5, .micro_count = 1, .lr = &o.h.lr.t, .hr = &o.h.hr.t};
-    dukd_tensor flat = o.h.lr.t, wide = o.h.lr.t, half = o.h.lr.t, cuda = o.h.lr.t, nothing = o.h.lr.t;
+    toy_result undisturbed, after;
+    const toy_run run = {.iteration = 5};
+    TRY(toy_once(c, (toy_setup){0}, run, &undisturbed));
+    TRY(toy_open(c, &t, (toy_setup){0}));
+    const dukd_step good = toy_step_of(&t, &run);
+    dukd_tensor flat = t.h.lr.t, wide = t.h.lr.t, half = t.h.lr.t, cuda = t.h.lr.t, nothing = t.h.lr.t,
+                shapeless = t.h.lr.t;
     int64_t wrong[4] = {2, 3, 8, 9};
     flat.ndim = 3;
     wide.shape = wrong;
     half.dtype = toy_bf16;
     cuda.device.device_type = DUKD_DEVICE_CUDA;
     nothing.data = NULL;
+    shapeless.shape = NULL;
     struct {
-        const char *what;
+        const char *what, *field;
         dukd_step step;
-    } bad[] = {{"flags", good},
-               {"iteration 0", good},
-               {"micro_index 1 of 1", good},
-               {"micro_count 2", good},
-               {"lr NULL", good},
-               {"hr NULL", good},
-               {"lr ndim 3", good},
-               {"lr shape", good},
-               {"lr dtype", good},
-               {"lr device", good},
-               {"lr data NULL", good},
-               {"hr shape", good},
-               {"first_sample negative", good}};
-    bad[0].step.flags = 4;
-    bad[1].step.iteration = 0;
-    bad[2].step.micro_index = 1;
-    bad[3].step.micro_count = 2;
-    bad[4].step.lr = NULL;
-    bad[5].step.hr = NULL;
-    bad[6].step.lr = &flat;
-    bad[7].step.lr = &wide;
-    bad[8].step.lr = &half;
-    bad[9].step.lr = &cuda;
-    bad[10].step.lr = &nothing;
-    bad[11].step.hr = &o.h.lr.t;
-    bad[12].step.first_sample = -1;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    } bad[] = {{"flags", "flags", good},
+               {"iteration 0", "iteration", good},
+               {"micro_index 1 of 1", "micro", good},
+               {"micro_count 2 where the session has 1", "micro", good},
+               {"lr NULL", "lr", good},
+               {"hr NULL", "hr", good},
+               {"lr ndim 3", "lr ndim", good},
+               {"lr of another shape", "lr shape", good},
+               {"lr shape NULL", "lr shape", good},
+               {"lr of another type", "lr type", good},
+               {"lr on another device", "lr device", good},
+               {"lr without data", "lr", good},
+               {"hr of another shape", "hr shape", good},
+               {"first_sample negative", "first_sample", good}};
+    int i = 0;
+    bad[i++].step.flags = 4;
+    bad[i++].step.iteration = 0;
+    bad[i++].step.micro_index = 1;
+    bad[i++].step.micro_count = 2;
+    bad[i++].step.lr = NULL;
+    bad[i++].step.hr = NULL;
+    bad[i++].step.lr = &flat;
+    bad[i++].step.lr = &wide;
+    bad[i++].step.lr = &shapeless;
+    bad[i++].step.lr = &half;
+    bad[i++].step.lr = &cuda;
+    bad[i++].step.lr = &nothing;
+    bad[i++].step.hr = &t.h.lr.t;
+    bad[i++].step.first_sample = -1;
+    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         dukd_error e = {.struct_size = DUKD_ERROR_SIZE};
-        if ((r = expect(c, bad[i].what, c->plugin->begin_step(o.s, &bad[i].step, &e), DUKD_E_ARGUMENT, &e)))
-            return r;
-        if ((r = distinct(c, &m, bad[i].what, &e))) return r;
+        TRY(expect(c, bad[k].what, c->plugin->begin_step(t.s, &bad[k].step, &e), DUKD_E_ARGUMENT, &e));
+        TRY(distinct(c, &m, bad[k].what, bad[k].field, &e));
     }
-    if (toy_step(c, &o.h, o.s, &(toy_run){.iteration = 5}, &after)) return CONFORM_FAIL;
-    REQUIRE(c, before.inputs_hash == after.inputs_hash && before.grads_hash == after.grads_hash,
-            "refused calls have changed what the next step does");
-    return close_session(c, &o);
+    if (toy_step(c, &t, &run, &after)) return CONFORM_FAIL;
+    REQUIRE(c, toy_identical(&undisturbed, &after), "refused calls have changed what the next step does");
+    toy_result_free(&undisturbed);
+    toy_result_free(&after);
+    toy_close(c, &t);
+    return CONFORM_PASS;
+}
+
+/* ---- submit_pass ---- */
+
+/* The lists of a right submit, and the tap of it that is made wrong. */
+typedef struct {
+    toy_submit s;
+    uint32_t wanted;
+} good_submit;
+
+/* A copy of the lists with one entry replaced; kept until the end of the check. */
+static dukd_submit with(const good_submit *good, const dukd_tensor *value, const dukd_tensor *grad,
+                        toy_submit *room) {
+    *room = good->s;
+    room->values[good->wanted] = value;
+    room->grads[good->wanted] = grad;
+    room->submit.values = room->values;
+    room->submit.grads = room->grads;
+    return room->submit;
 }
 
 static conform_result bad_submit(conform *c) {
-    opened o = {0};
+    enum { CASES = 18 };
+    toy_session t;
+    toy_pass p;
+    toy_submit rooms[CASES];
+    good_submit good = {.wanted = 0};
     messages m = {.count = 0};
-    const dukd_pass *pass = NULL;
-    conform_result r = open_session(c, &o);
-    if (r) return r;
-    const dukd_step step = {
-        .struct_size = DUKD_STEP_SIZE, .iteration = 1, .micro_count = 1, .lr = &o.h.lr.t, .hr = &o.h.hr.t};
     dukd_error e = {.struct_size = DUKD_ERROR_SIZE};
-    int32_t code = c->plugin->begin_step(o.s, &step, &e);
-    if (code == DUKD_OK) code = c->plugin->next_pass(o.s, &pass, &e);
-    REQUIRE(c, code == DUKD_OK && pass->n_taps <= TOY_MAX_TAPS, "the first pass: %d %s", code, e.message);
-    toy_tensor values[TOY_MAX_TAPS] = {0}, grads[TOY_MAX_TAPS] = {0}, spare = {0};
-    const dukd_tensor *v[TOY_MAX_TAPS], *g[TOY_MAX_TAPS];
-    uint32_t wanted = TOY_MAX_TAPS;
-    for (uint32_t i = 0; i < pass->n_taps; i++) {
-        int64_t shape[4];
-        const dukd_tap *tap = pass->taps[i];
-        REQUIRE(c, tap->source_kind == DUKD_SOURCE_INPUT,
-                "the first pass has derived taps: not what this check can follow");
-        o.h.host.tap_shape(o.h.host.ctx, tap, pass->inputs[tap->source_id]->tensor->shape, shape);
-        toy_tensor_make(&values[i], shape[0], shape[1], shape[2], shape[3], toy_f32, TOY_DENSE);
-        toy_tensor_make(&grads[i], shape[0], shape[1], shape[2], shape[3], toy_f32, TOY_DENSE);
-        memset(values[i].t.data, 0, values[i].bytes);
-        values[i].t.shape = values[i].shape, values[i].t.strides = values[i].strides;
-        grads[i].t.shape = grads[i].shape, grads[i].t.strides = grads[i].strides;
-        v[i] = &values[i].t;
-        g[i] = tap->flags & DUKD_TAP_WANT_GRAD ? &grads[i].t : NULL;
-        if (g[i] && wanted == TOY_MAX_TAPS) wanted = i;
-    }
-    if (wanted == TOY_MAX_TAPS) return conform_skip(c, "the first pass wants no gradient");
-    const dukd_submit good = {.struct_size = DUKD_SUBMIT_SIZE,
-                              .pass_id = pass->id,
-                              .n_taps = pass->n_taps,
-                              .values = v,
-                              .grads = g,
-                              .grad_scale = 1};
-    const dukd_tensor *v_null[TOY_MAX_TAPS], *v_shape[TOY_MAX_TAPS], *g_null[TOY_MAX_TAPS],
-        *g_shape[TOY_MAX_TAPS], *g_overlap[TOY_MAX_TAPS], *g_type[TOY_MAX_TAPS];
-    for (uint32_t i = 0; i < pass->n_taps; i++)
-        v_null[i] = v_shape[i] = v[i], g_null[i] = g_shape[i] = g_overlap[i] = g_type[i] = g[i];
-    toy_tensor_make(&spare, 1, 1, 2, 2, toy_f32, TOY_DENSE);
-    spare.t.shape = spare.shape, spare.t.strides = spare.strides;
-    dukd_tensor overlap = *g[wanted], type = *g[wanted];
-    int64_t zeros[4] = {overlap.strides[0], overlap.strides[1], 0, 1};
-    overlap.strides = zeros;
-    type.dtype = toy_bf16; /* neither f32 nor the value's type */
-    v_null[wanted] = NULL, v_shape[wanted] = &spare.t, g_null[wanted] = NULL, g_shape[wanted] = &spare.t;
-    g_overlap[wanted] = &overlap, g_type[wanted] = &type;
+    TRY(toy_open(c, &t, (toy_setup){0}));
+    TRY(toy_to_gradient(c, &t, &(toy_run){0}, &p));
+    toy_submit_of(&p, &(toy_run){0}, &good.s);
+    while (!p.grads[good.wanted].memory) good.wanted++;
+    const dukd_tensor *value = good.s.values[good.wanted], *grad = good.s.grads[good.wanted];
+    int64_t small[4] = {1, 1, 2, 2}, overlapping[4];
+    memcpy(overlapping, grad->strides, sizeof overlapping);
+    overlapping[2] = 0;
+    dukd_tensor value_small = *value, value_type = *value, value_cuda = *value, value_empty = *value,
+                grad_small = *grad, grad_overlap = *grad, grad_type = *grad, grad_cuda = *grad;
+    value_small.shape = grad_small.shape = small;
+    value_type.dtype = (dukd_dtype){0, 32, 1}; /* integers */
+    value_cuda.device.device_type = grad_cuda.device.device_type = DUKD_DEVICE_CUDA;
+    value_empty.data = NULL;
+    grad_overlap.strides = overlapping;
+    grad_type.dtype = toy_bf16; /* neither f32 nor the value's type */
     struct {
-        const char *what;
+        const char *what, *field;
         dukd_submit s;
-    } bad[] = {{"pass_id unknown", good},   {"n_taps wrong", good},       {"values NULL", good},
-               {"grads NULL", good},        {"a value NULL", good},       {"a value's shape", good},
-               {"a gradient NULL", good},   {"a gradient's shape", good}, {"a gradient that overlaps", good},
-               {"a gradient's type", good}, {"grad_scale 0", good},       {"grad_scale NaN", good}};
-    bad[0].s.pass_id = pass->id + 100;
-    bad[1].s.n_taps = pass->n_taps + 1;
-    bad[2].s.values = NULL;
-    bad[3].s.grads = NULL;
-    bad[4].s.values = v_null;
-    bad[5].s.values = v_shape;
-    bad[6].s.grads = g_null;
-    bad[7].s.grads = g_shape;
-    bad[8].s.grads = g_overlap;
-    bad[9].s.grads = g_type;
-    bad[10].s.grad_scale = 0;
-    bad[11].s.grad_scale = NAN;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    } bad[CASES] = {
+        {"pass_id unknown", "pass_id", good.s.submit},
+        {"n_taps wrong", "n_taps", good.s.submit},
+        {"pad0 not zero", "pad0", good.s.submit},
+        {"values NULL", "values", good.s.submit},
+        {"grads NULL", "grads", good.s.submit},
+        {"a value NULL", "a value", with(&good, NULL, grad, &rooms[0])},
+        {"a value without data", "a value", with(&good, &value_empty, grad, &rooms[1])},
+        {"a value's shape", "a value's shape", with(&good, &value_small, grad, &rooms[2])},
+        {"a value's type", "a value's type", with(&good, &value_type, grad, &rooms[3])},
+        {"a value's device", "a value's device", with(&good, &value_cuda, grad, &rooms[4])},
+        {"a gradient NULL", "a gradient", with(&good, value, NULL, &rooms[5])},
+        {"a gradient's shape", "a gradient's shape", with(&good, value, &grad_small, &rooms[6])},
+        {"a gradient that overlaps", "a gradient's strides", with(&good, value, &grad_overlap, &rooms[7])},
+        {"a gradient's type", "a gradient's type", with(&good, value, &grad_type, &rooms[8])},
+        {"a gradient's device", "a gradient's device", with(&good, value, &grad_cuda, &rooms[9])},
+        {"grad_scale 0", "grad_scale", good.s.submit},
+        {"grad_scale NaN", "grad_scale", good.s.submit},
+        {"grad_scale infinite", "grad_scale", good.s.submit}};
+    bad[0].s.pass_id = p.pass->id + 100;
+    bad[1].s.n_taps++;
+    bad[2].s.pad0 = 1;
+    bad[3].s.values = NULL;
+    bad[4].s.grads = NULL;
+    bad[15].s.grad_scale = 0;
+    bad[16].s.grad_scale = NAN;
+    bad[17].s.grad_scale = INFINITY;
+    for (int i = 0; i < CASES; i++) {
         dukd_error err = {.struct_size = DUKD_ERROR_SIZE};
-        if ((r = expect(c, bad[i].what, c->plugin->submit_pass(o.s, &bad[i].s, &err), DUKD_E_ARGUMENT, &err)))
-            return r;
-        /* two ways to say that grad_scale is wrong may be one message */
-        if (i < 11 && (r = distinct(c, &m, bad[i].what, &err))) return r;
+        TRY(expect(c, bad[i].what, c->plugin->submit_pass(t.s, &bad[i].s, &err), DUKD_E_ARGUMENT, &err));
+        TRY(distinct(c, &m, bad[i].what, bad[i].field, &err));
     }
-    for (uint64_t i = 0; i < grads[wanted].bytes; i++)
-        REQUIRE(c, ((uint8_t *)grads[wanted].t.data)[i] == 0xa5,
-                "a refused submit_pass has written the gradient");
-    code = c->plugin->submit_pass(o.s, &good, &e);
+    REQUIRE(c, toy_unwritten(&p.grads[good.wanted]) == toy_count(p.grads[good.wanted].shape),
+            "a refused submit_pass has written the gradient");
+    int32_t code = c->plugin->submit_pass(t.s, &good.s.submit, &e);
     REQUIRE(c, code == DUKD_OK, "after refused ones the right submit_pass gave %d: %s", code, e.message);
-    code = c->plugin->submit_pass(o.s, &good, &e);
-    REQUIRE(c, code < 0, "the same pass can be submitted twice");
-    for (uint32_t i = 0; i < pass->n_taps; i++) toy_tensor_free(&values[i]), toy_tensor_free(&grads[i]);
-    toy_tensor_free(&spare);
-    return close_session(c, &o); /* in the middle of a step */
+    code = c->plugin->submit_pass(t.s, &good.s.submit, &e);
+    REQUIRE(c, code == DUKD_E_STATE || code == DUKD_E_ARGUMENT, "the same pass again: submit_pass gave %d",
+            code);
+    toy_pass_free(&p);
+    toy_close(c, &t); /* in the middle of a step */
+    return CONFORM_PASS;
 }
 
-static conform_result order(conform *c) {
-    opened o = {0};
-    const dukd_pass *pass;
-    dukd_losses losses = {.struct_size = DUKD_LOSSES_SIZE};
-    uint64_t size = 0;
-    const dukd_plugin *p = c->plugin;
-    conform_result r = open_session(c, &o);
-    if (r) return r;
-    const dukd_step step = {
-        .struct_size = DUKD_STEP_SIZE, .iteration = 1, .micro_count = 1, .lr = &o.h.lr.t, .hr = &o.h.hr.t};
-    dukd_error e = {.struct_size = DUKD_ERROR_SIZE};
-    if ((r = expect(c, "next_pass before begin_step", p->next_pass(o.s, &pass, &e), DUKD_E_STATE, &e)))
-        return r;
-    if ((r = expect(c, "end_step before begin_step", p->end_step(o.s, &e), DUKD_E_STATE, &e))) return r;
-    if ((r = expect(c, "cancel_step before begin_step", p->cancel_step(o.s, &e), DUKD_E_STATE, &e))) return r;
-    REQUIRE(c, p->begin_step(o.s, &step, NULL) == DUKD_OK, "begin_step failed");
-    if ((r = expect(c, "begin_step twice", p->begin_step(o.s, &step, &e), DUKD_E_STATE, &e))) return r;
-    if ((r = expect(c, "end_step at once", p->end_step(o.s, &e), DUKD_E_STATE, &e))) return r;
-    if ((r = expect(c, "read_losses in a step", p->read_losses(o.s, &losses, &e), DUKD_E_STATE, &e)))
-        return r;
-    if ((r = expect(c, "get_state in a step", p->get_state(o.s, NULL, &size, &e), DUKD_E_STATE, &e)))
-        return r;
-    REQUIRE(c, p->cancel_step(o.s, NULL) == DUKD_OK, "cancel_step before any pass is not DUKD_OK");
-    REQUIRE(c, p->begin_step(o.s, &step, NULL) == DUKD_OK, "after cancel_step begin_step fails");
-    return close_session(c, &o);
-}
-
-/* Every allocation of create_session and of two steps fails once. */
-static conform_result no_memory(conform *c) {
-    int failures = 0;
-    for (int64_t n = 0; n < 400; n++) {
-        toy_host h = {0};
-        toy_result result;
-        dukd_session *s = NULL;
-        dukd_error e = {.struct_size = DUKD_ERROR_SIZE};
-        REQUIRE(c, !toy_host_open(&h, 2, 8, 8, 2), "out of memory");
-        h.fail_after = n;
-        dukd_session_params params = toy_params(&h, c);
-        int32_t code = c->plugin->create_session(&params, &s, &e);
-        int step = 0;
-        if (code == DUKD_OK) {
-            step = toy_step(c, &h, s, &(toy_run){.iteration = 1}, &result);
-            if (step) c->plugin->cancel_step(s, NULL);
-            c->plugin->destroy_session(s);
-        } else
-            REQUIRE(c, code == DUKD_E_MEMORY && e.message[0] && !s,
-                    "allocation %lld fails: create_session gave %d", (long long)n, code);
-        REQUIRE(c, h.allocated == 0, "allocation %lld fails: %lld bytes leak", (long long)n,
-                (long long)h.allocated);
-        failures += h.fail_after == 0;
-        int reached = h.fail_after == 0;
-        toy_host_close(&h);
-        c->why[0] = 0;
-        if (!reached)
-            return failures ? CONFORM_PASS : conform_skip(c, "the plugin allocates nothing through the host");
-    }
-    return conform_fail(c, "more than 400 allocations for two steps of a tiny batch");
-}
-
-const conform_check conform_errors[] = {
-    {"null-arguments", "errors", "a NULL is DUKD_E_ARGUMENT with a message, never a crash (ERRORS)",
-     null_arguments},
-    {"error-may-be-null", "errors", "every function works without a dukd_error (ERRORS)", error_may_be_null},
-    {"bad-params", "errors", "create_session refuses each wrong field with its own message (create_session)",
+static const conform_check checks[] = {
+    {"null-arguments", "a NULL is DUKD_E_ARGUMENT with a message, never a crash (ERRORS)", null_arguments},
+    {"error-may-be-null", "every function works without a dukd_error (ERRORS)", error_may_be_null},
+    {"error-untouched", "a dukd_error is written only on errors (ERRORS)", error_only_on_errors},
+    {"message-fits", "a message is one line of UTF-8 and ends, whatever the host's texts are (dukd_error)",
+     message_fits},
+    {"bad-params", "create_session refuses each wrong field with a message of its own (create_session)",
      bad_params},
-    {"unknown-option", "errors",
-     "an unknown option is DUKD_E_OPTION with its place and the nearest known name (dukd_option)",
-     unknown_option},
-    {"wrong-option", "errors",
-     "a value of the wrong type is DUKD_E_OPTION with key and place (dukd_option_info)", wrong_option},
-    {"bad-step", "errors",
-     "begin_step refuses each wrong field with its own message and changes nothing (dukd_step)", bad_step},
-    {"bad-submit", "errors", "submit_pass refuses wrong tensors and writes nothing then (dukd_submit)",
+    {"bad-step", "begin_step refuses each wrong field with a message of its own and changes nothing (ERRORS)",
+     bad_step},
+    {"bad-submit", "submit_pass refuses what is wrong with a message of its own and writes nothing (ERRORS)",
      bad_submit},
-    {"order", "errors", "a call that does not come now is DUKD_E_STATE (THE IDEA)", order},
-    {"no-memory", "errors",
-     "a failing allocation is DUKD_E_MEMORY, leaks nothing, and the session can be destroyed (ERRORS)",
-     no_memory},
 };
-const int conform_errors_count = sizeof conform_errors / sizeof *conform_errors;
+const conform_group conform_errors = {"errors", "bad arguments", 0, checks, sizeof checks / sizeof *checks};

@@ -1,120 +1,133 @@
-/* The program dukd-conform: arguments, one process a check, the report. */
+/* The program dukd-conform: its arguments and its report. */
 #include "conform.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { TIME_LIMIT = 30, MAX_OPTIONS = 64 };
+enum { TIME_LIMIT = 30, MAX_OPTIONS = 64, NAME = 18 };
 
-conform_result conform_fail(conform *c, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    if (!c->why[0]) vsnprintf(c->why, sizeof c->why, format, args); /* the first reason is the reason */
-    va_end(args);
-    return CONFORM_FAIL;
-}
+/* In this order. What comes after group session needs one. */
+static const conform_group *const groups[] = {&conform_static,     &conform_loading, &conform_session,
+                                              &conform_versioning, &conform_options, &conform_errors,
+                                              &conform_host,       &conform_passes,  &conform_steps,
+                                              &conform_numerics,   &conform_state};
+enum { GROUPS = sizeof groups / sizeof *groups };
 
-conform_result conform_skip(conform *c, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(c->why, sizeof c->why, format, args);
-    va_end(args);
-    return CONFORM_SKIP;
-}
-
-void *conform_guarded(uint64_t size) {
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), room = (size + page - 1) / page * page;
-    uint8_t *p = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED || mprotect(p + room, page, PROT_NONE)) abort(); /* in the check's own process */
-    return p + room - size;
-}
-
-/* ---- one check ---- */
-
-static int open_plugin(conform *c) {
-    dukd_get_plugin_draft_fn entry;
-    c->handle = dlopen(c->path, RTLD_NOW | RTLD_LOCAL);
-    if (!c->handle) return conform_fail(c, "dlopen: %s", dlerror());
-    void *symbol = dlsym(c->handle, DUKD_ENTRY_NAME);
-    if (!symbol) return conform_fail(c, "no symbol %s", DUKD_ENTRY_NAME);
-    memcpy(&entry, &symbol, sizeof symbol);
-    c->plugin = entry(DUKD_ABI_DRAFT);
-    if (!c->plugin || c->plugin->abi_draft != DUKD_ABI_DRAFT || c->plugin->struct_size < DUKD_PLUGIN_SIZE)
-        return conform_fail(c, "the plugin has no table of draft %u", DUKD_ABI_DRAFT);
-    return CONFORM_PASS;
-}
-
-static void in_child(conform *c, const conform_check *check, int to) {
-    int early = strcmp(check->group, "static") == 0 || strcmp(check->group, "loading") == 0;
-    conform_result r = early || open_plugin(c) == CONFORM_PASS ? check->run(c) : CONFORM_FAIL;
-    ssize_t n = write(to, c->why, strlen(c->why));
-    _exit(n < 0 ? CONFORM_FAIL : (int)r);
-}
-
-/* Runs the check in a child; why receives its reason, or what became of it. */
-static conform_result run_check(const conform *base, const conform_check *check, char why[512]) {
-    int ends[2];
-    if (pipe(ends)) {
-        snprintf(why, 512, "pipe: %s", strerror(errno));
-        return CONFORM_FAIL;
-    }
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        conform c = *base;
-        close(ends[0]);
-        alarm(TIME_LIMIT);
-        in_child(&c, check, ends[1]);
-    }
-    close(ends[1]);
-    size_t used = 0;
-    for (ssize_t n; child > 0 && used < 511 && (n = read(ends[0], why + used, 511 - used)) > 0;)
-        used += (size_t)n;
-    why[used] = 0;
-    close(ends[0]);
-    int status = 0;
-    if (child < 0 || waitpid(child, &status, 0) != child) {
-        snprintf(why, 512, "cannot run a process: %s", strerror(errno));
-        return CONFORM_FAIL;
-    }
-    if (WIFSIGNALED(status)) {
-        int sig = WTERMSIG(status);
-        if (sig == SIGALRM)
-            snprintf(why, 512, "no answer within %d seconds", TIME_LIMIT);
-        else
-            snprintf(why, 512, "crashed: %s", strsignal(sig));
-        return CONFORM_FAIL;
-    }
-    int code = WEXITSTATUS(status);
-    if (code != CONFORM_PASS && code != CONFORM_FAIL && code != CONFORM_SKIP) {
-        snprintf(why, 512, "the plugin ended the process with status %d", code);
-        return CONFORM_FAIL;
-    }
-    return (conform_result)code;
-}
-
-/* ---- the program ---- */
-
+/* The command line. */
 typedef struct {
-    const conform_check *checks;
-    int count;
-} group;
+    conform base;
+    dukd_option options[MAX_OPTIONS];
+    const dukd_option *option_list[MAX_OPTIONS];
+    const char *option_values[MAX_OPTIONS];
+    char *only[MAX_OPTIONS];
+    int n_only, list, json;
+    unsigned seconds;
+} arguments;
 
-static int selected(const conform_check *check, char *const *only, int count) {
-    if (!count) return 1;
-    for (int i = 0; i < count; i++)
-        if (strcmp(only[i], check->name) == 0 || strcmp(only[i], check->group) == 0) return 1;
+static void help(void) {
+    puts("dukd-conform: checks a plugin against dukd_plugin.h, from outside\n"
+         "\n"
+         "usage: dukd-conform PLUGIN.so [options]\n"
+         "       dukd-conform --list\n"
+         "\n"
+         "options:\n"
+         "  --only NAME         only this check, or this group; may be repeated\n"
+         "  --option KEY=VALUE  an option that every session gets; may be repeated\n"
+         "  --seconds N         time limit of a check (default 30)\n"
+         "  --json              print JSON, for a program\n"
+         "  --list              list the groups and their checks, and what each checks\n"
+         "  --help              this text\n"
+         "\n"
+         "Each check runs in a process of its own: a plugin that crashes or hangs fails the check, and the\n"
+         "others go on. A check that has nothing to look at is skipped, and says why.\n"
+         "\n"
+         "exit status: 0 no check failed, 1 some did, 2 misused\n"
+         "\n"
+         "examples:\n"
+         "  dukd-conform ./libdukd.so\n"
+         "  dukd-conform ./libdukd.so --only errors --only numerics --option train.mode=paper\n"
+         "  dukd-conform --list --only steps");
+}
+
+static int misused(const char *what, const char *word) {
+    fprintf(stderr, "dukd-conform: %s%s%s; see dukd-conform --help\n", what, word ? " " : "",
+            word ? word : "");
+    return 2;
+}
+
+/* KEY=VALUE, as a host would pass it from an option file. */
+static int take_option(arguments *a, char *text) {
+    char *equals = strchr(text, '=');
+    uint32_t k = a->base.n_options;
+    if (!equals || equals == text || k == MAX_OPTIONS) return -1;
+    *equals = 0;
+    a->option_values[k] = equals + 1;
+    a->options[k] = (dukd_option){.struct_size = DUKD_OPTION_SIZE,
+                                  .kind = DUKD_VALUE_SCALAR,
+                                  .key = text,
+                                  .place = "--option",
+                                  .values = &a->option_values[k],
+                                  .n_values = 1};
+    a->option_list[k] = &a->options[k];
+    a->base.n_options++;
     return 0;
 }
+
+static int is_known(const char *name) {
+    for (int g = 0; g < GROUPS; g++) {
+        if (strcmp(name, groups[g]->name) == 0) return 1;
+        for (int i = 0; i < groups[g]->count; i++)
+            if (strcmp(name, groups[g]->checks[i].name) == 0) return 1;
+    }
+    return 0;
+}
+
+/* 0, or the exit status; *done: nothing else is to be done. */
+static int read_arguments(arguments *a, int argc, char **argv, int *done) {
+    a->base.options = a->option_list;
+    a->seconds = TIME_LIMIT;
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+            help();
+            *done = 1;
+            return 0;
+        }
+        if (strcmp(word, "--list") == 0)
+            a->list = 1;
+        else if (strcmp(word, "--json") == 0)
+            a->json = 1;
+        else if (strcmp(word, "--only") == 0 && i + 1 < argc && a->n_only < MAX_OPTIONS) {
+            a->only[a->n_only++] = argv[++i];
+            if (!is_known(argv[i])) return misused("no check or group is called", argv[i]);
+        } else if (strcmp(word, "--seconds") == 0 && i + 1 < argc) {
+            char *end;
+            long n = strtol(argv[++i], &end, 10);
+            if (*end || n < 1 || n > 86400) return misused("--seconds wants a number, not", argv[i]);
+            a->seconds = (unsigned)n;
+        } else if (strcmp(word, "--option") == 0 && i + 1 < argc) {
+            if (take_option(a, argv[++i])) return misused("--option wants KEY=VALUE, not", argv[i]);
+        } else if (word[0] == '-') {
+            return misused("unknown or incomplete option", word);
+        } else if (a->base.path) {
+            return misused("one plugin at a time; what is", word);
+        } else {
+            a->base.path = word;
+        }
+    }
+    return a->base.path || a->list ? 0 : misused("which plugin?", NULL);
+}
+
+static int selected(const arguments *a, const conform_group *group, const conform_check *check) {
+    for (int i = 0; i < a->n_only; i++)
+        if (strcmp(a->only[i], check->name) == 0 || strcmp(a->only[i], group->name) == 0) return 1;
+    return a->n_only == 0;
+}
+
+/* ---- the report ---- */
 
 static void json_text(const char *text) {
     putchar('"');
@@ -128,115 +141,116 @@ static void json_text(const char *text) {
     putchar('"');
 }
 
-static void help(void) {
-    puts("dukd-conform: checks a plugin against dukd_plugin.h\n\n"
-         "usage: dukd-conform PLUGIN.so [options]\n\n"
-         "options:\n"
-         "  --only NAME        this check or group; may be repeated\n"
-         "  --list             list the checks and what they check\n"
-         "  --option KEY=VALUE an option that every session gets; may be repeated\n"
-         "  --json             print JSON, for a program\n"
-         "  --help             this text\n\n"
-         "Each check runs in a process of its own. Exit status: 0 all passed, 1 some failed, 2 misused.\n\n"
-         "example:\n"
-         "  dukd-conform ./libdukd.so\n"
-         "  dukd-conform ./libdukd.so --only errors --option train.mode=paper");
+static void json_check(const conform_group *group, const conform_check *check, const char *result,
+                       const char *why, int first) {
+    printf("%s\n  {\"group\": \"%s\", \"name\": \"%s\", ", first ? "" : ",", group->name, check->name);
+    if (result) printf("\"result\": \"%s\", ", result);
+    printf("\"contract\": ");
+    json_text(check->contract);
+    if (result) printf(", \"why\": ");
+    if (result) json_text(why);
+    putchar('}');
 }
 
-static int misused(const char *what, const char *word) {
-    fprintf(stderr, "dukd-conform: %s %s; see dukd-conform --help\n", what, word ? word : "");
-    return 2;
+/* A failure or a skip says why on a line of its own. */
+static void text_check(const conform_check *check, const char *result, const char *why) {
+    printf("  %s  %-*s %s\n", result, NAME, check->name, check->contract);
+    if (why[0]) printf("        %-*s -> %s\n", NAME, "", why);
 }
 
-/* KEY=VALUE, as a host would pass it from an option file. */
-static int take_option(char *text, dukd_option *out, const char **value) {
-    char *equals = strchr(text, '=');
-    if (!equals || equals == text) return -1;
-    *equals = 0;
-    *value = equals + 1;
-    *out = (dukd_option){.struct_size = DUKD_OPTION_SIZE,
-                         .kind = DUKD_VALUE_SCALAR,
-                         .key = text,
-                         .place = "--option",
-                         .values = value,
-                         .n_values = 1};
-    return 0;
+static conform_result describe(conform *c) {
+    const dukd_plugin_info *info = c->plugin->get_info();
+    return conform_skip(c, "%s %s, draft %u (%s)", info->name, info->version, DUKD_ABI_DRAFT, info->build);
+}
+
+/* What is checked, as it calls itself: in a child, too. */
+static void heading(const arguments *a) {
+    static const conform_check check = {"describe", "", describe};
+    static const conform_group group = {"describe", "", 0, &check, 1};
+    conform c = a->base;
+    printf("%s\n", c.path);
+    if (conform_run(&c, &group, &check, a->seconds) == CONFORM_SKIP) printf("%s\n", c.why);
+}
+
+static void list_checks(const arguments *a) {
+    int first = 1;
+    if (a->json) printf("{\"checks\": [");
+    for (int g = 0; g < GROUPS; g++) {
+        int headed = 0;
+        for (int i = 0; i < groups[g]->count; i++) {
+            const conform_check *check = &groups[g]->checks[i];
+            if (!selected(a, groups[g], check)) continue;
+            if (a->json)
+                json_check(groups[g], check, NULL, NULL, first);
+            else if (!headed++)
+                printf("%s%s: %s\n", first ? "" : "\n", groups[g]->name, groups[g]->about);
+            if (!a->json) printf("  %-*s %s\n", NAME, check->name, check->contract);
+            first = 0;
+        }
+    }
+    if (a->json) printf("\n]}\n");
+}
+
+/* Of a check in a group after `session`, where that one did not pass. */
+static conform_result no_session(conform *c, conform_result session) {
+    c->why[0] = 0;
+    return conform_skip(c, "there is no session to look at: see create%s",
+                        session == CONFORM_SKIP ? ", which was skipped" : "");
+}
+
+static int run_checks(const arguments *a) {
+    static const char *const words[] = {"pass", "FAIL", "skip"};
+    int counts[3] = {0, 0, 0};
+    conform c = a->base;
+    /* asked first: it may not be among those that are selected */
+    conform_result session = conform_run(&c, &conform_session, conform_session.checks, a->seconds);
+    if (a->json)
+        printf("{\"checks\": [");
+    else
+        heading(a);
+    for (int g = 0; g < GROUPS; g++) {
+        int headed = 0;
+        for (int i = 0; i < groups[g]->count; i++) {
+            const conform_check *check = &groups[g]->checks[i];
+            if (!selected(a, groups[g], check)) continue;
+            if (!a->json && !headed++) printf("\n%s: %s\n", groups[g]->name, groups[g]->about);
+            int needs_session = !groups[g]->loads_itself && groups[g] != &conform_session;
+            conform_result r = session == CONFORM_PASS || !needs_session
+                                   ? conform_run(&c, groups[g], check, a->seconds)
+                                   : no_session(&c, session);
+            if (a->json)
+                json_check(groups[g], check, words[r], c.why, counts[0] + counts[1] + counts[2] == 0);
+            else
+                text_check(check, words[r], c.why);
+            counts[r]++;
+            fflush(stdout);
+        }
+    }
+    if (a->json)
+        printf("\n], \"passed\": %d, \"failed\": %d, \"skipped\": %d}\n", counts[CONFORM_PASS],
+               counts[CONFORM_FAIL], counts[CONFORM_SKIP]);
+    else
+        printf("\n%d passed, %d failed, %d skipped\n", counts[CONFORM_PASS], counts[CONFORM_FAIL],
+               counts[CONFORM_SKIP]);
+    return counts[CONFORM_FAIL] ? 1 : 0;
 }
 
 int main(int argc, char **argv) {
-    const group groups[] = {{conform_static, conform_static_count},
-                            {conform_loading, conform_loading_count},
-                            {conform_versioning, conform_versioning_count},
-                            {conform_errors, conform_errors_count},
-                            {conform_numerics, conform_numerics_count}};
-    static dukd_option options[MAX_OPTIONS];
-    static const dukd_option *option_list[MAX_OPTIONS];
-    static const char *option_values[MAX_OPTIONS];
-    static char *only[MAX_OPTIONS];
-    int n_only = 0, list = 0, json = 0, counts[3] = {0, 0, 0}, printed = 0;
-    conform base = {.options = option_list};
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0) {
-            help();
-            return 0;
-        }
-        if (strcmp(argv[i], "--list") == 0)
-            list = 1;
-        else if (strcmp(argv[i], "--json") == 0)
-            json = 1;
-        else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc && n_only < MAX_OPTIONS)
-            only[n_only++] = argv[++i];
-        else if (strcmp(argv[i], "--option") == 0 && i + 1 < argc && base.n_options < MAX_OPTIONS) {
-            uint32_t k = base.n_options++;
-            if (take_option(argv[++i], &options[k], &option_values[k]))
-                return misused("--option wants KEY=VALUE, not", argv[i]);
-            option_list[k] = &options[k];
-        } else if (argv[i][0] == '-')
-            return misused("unknown or incomplete option", argv[i]);
-        else if (base.path)
-            return misused("one plugin at a time; what is", argv[i]);
-        else
-            base.path = argv[i];
+    static arguments a;
+    int done = 0, status = read_arguments(&a, argc, argv, &done);
+    if (status || done) return status;
+    if (a.list) {
+        list_checks(&a);
+        return 0;
     }
-    if (!base.path && !list) return misused("which plugin?", NULL);
-    if (base.path && access(base.path, R_OK)) {
-        fprintf(stderr, "dukd-conform: %s: cannot be read: %s\n", base.path, strerror(errno));
+    char *whole = realpath(a.base.path, NULL); /* dlopen would search for a bare name elsewhere */
+    if (!whole || access(whole, R_OK)) {
+        fprintf(stderr, "dukd-conform: %s: cannot be read: %s\n", a.base.path, strerror(errno));
+        free(whole);
         return 2;
     }
-    char *whole =
-        base.path ? realpath(base.path, NULL) : NULL; /* dlopen would search for a bare name elsewhere */
-    base.path = whole;
-    if (json) printf("{\"checks\": [");
-    for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
-        for (int i = 0; i < groups[g].count; i++) {
-            const conform_check *check = &groups[g].checks[i];
-            char why[512] = "";
-            if (!selected(check, only, n_only)) continue;
-            printed++;
-            if (list && !json) {
-                printf("%-11s %-18s %s\n", check->group, check->name, check->contract);
-                continue;
-            }
-            conform_result r = list ? CONFORM_SKIP : run_check(&base, check, why);
-            const char *word = r == CONFORM_PASS ? "pass" : r == CONFORM_FAIL ? "FAIL" : "skip";
-            counts[r == CONFORM_PASS ? 0 : r == CONFORM_FAIL ? 1 : 2]++;
-            if (json) {
-                printf("%s\n  {\"group\": \"%s\", \"name\": \"%s\", \"result\": \"%s\", \"contract\": ",
-                       printed > 1 ? "," : "", check->group, check->name, list ? "" : word);
-                json_text(check->contract);
-                printf(", \"why\": ");
-                json_text(why);
-                printf("}");
-            } else {
-                printf("%s  %-11s %-18s %s\n", word, check->group, check->name,
-                       r == CONFORM_PASS ? check->contract : why);
-            }
-        }
+    a.base.path = whole;
+    status = run_checks(&a);
     free(whole);
-    if (!printed && !list) return misused("no check or group is called", n_only ? only[0] : NULL);
-    if (json)
-        printf("\n], \"passed\": %d, \"failed\": %d, \"skipped\": %d}\n", counts[0], counts[1], counts[2]);
-    else if (!list)
-        printf("%d passed, %d failed, %d skipped\n", counts[0], counts[1], counts[2]);
-    return counts[1] ? 1 : 0;
+    return status;
 }

@@ -1,71 +1,73 @@
-/* The smallest host that can drive a session: networks that are formulas, tensors in plain memory, no weights.
- *
- * A network's output is its input enlarged by repeating pixels, times a gain, plus a pattern that depends on the network and
- * the element; a layer's output is a pattern of 8 channels at the input's size. Nothing here can fail but memory. */
+/* The smallest host that can hold a session: networks that are formulas (toy_step.h), tensors in plain memory, no weights; and
+ * an eye on what the plugin asks of it. */
 #ifndef TOY_HOST_H
 #define TOY_HOST_H
 
+#include <pthread.h>
+
 #include "conform.h"
+#include "toy_tensor.h"
 
-enum { TOY_STUDENT, TOY_TEACHER, TOY_FEATURES, TOY_NETWORKS, TOY_MAX_PASSES = 16, TOY_MAX_TAPS = 8 };
+enum { TOY_STUDENT, TOY_TEACHER, TOY_FEATURES, TOY_NETWORKS };
 
-typedef enum { TOY_DENSE, TOY_CHANNELS_LAST, TOY_PADDED } toy_layout;
-
-/* A tensor with its shape, strides and memory. Memory is followed and preceded by canaries. */
+/* How a session is made; zero is the usual way. */
 typedef struct {
-    dukd_tensor t;
-    int64_t shape[4], strides[4];
-    uint64_t bytes;
-    uint8_t *memory; /* with the canaries */
-} toy_tensor;
+    int64_t n, height, width; /* of LR; 0: 2, 8, 8 */
+    int32_t scale;            /* 0: 2 */
+    uint32_t threads;         /* parallel_for is offered with so many; 0: it is not */
+    int one_by_one;           /* parallel_for runs its tasks backwards, in one thread, as changing workers */
+    int bare;                 /* the host offers nothing but what is required */
+    uint32_t micro_count;     /* 0: 1 */
+    uint32_t flags;
+    uint64_t seed;         /* 0: 7 */
+    dukd_dtype type;       /* of LR and HR; 0: f32 */
+    toy_layout layout;     /* of LR and HR */
+    int64_t allocations;   /* so many succeed, the others fail; 0: all succeed, -1: none */
+    int32_t refuse_shapes; /* tap_shape refuses each input */
+} toy_setup;
 
+typedef struct toy_block toy_block;
+
+/* Counters are written under the lock, and read where no call is in progress. */
 typedef struct {
     dukd_host host;
-    int64_t n, channels, height, width; /* of LR */
-    int32_t scale;
+    toy_setup setup;
     toy_tensor lr, hr;
-    uint32_t threads;   /* 0: parallel_for is not offered */
-    int64_t allocated;  /* bytes that the plugin holds through alloc */
-    int64_t fail_after; /* the n-th allocation from now fails; -1: none */
+    pthread_mutex_t lock;
+    toy_block *blocks; /* that the plugin holds */
+    int64_t held;      /* bytes of them */
+    int64_t allocations_left, refused;
+    int32_t shape_calls;   /* of tap_shape */
+    int32_t cancel, asked; /* what should_cancel says, and how often it was asked */
+    int64_t first_sample;  /* of the step in progress */
+    int busy;              /* inside parallel_for */
+    char wrong[160];       /* the first wrong thing that the plugin did; "" none */
 } toy_host;
 
-/* What a step gave, for comparison. */
+/* A host, params and a session, as a check needs them. Not to be copied. */
 typedef struct {
-    int32_t passes;
-    uint64_t inputs_hash; /* over all inputs' bits, shapes and origins */
-    uint64_t grads_hash;  /* over all gradients' values in N, C, H, W order */
-    uint64_t flags_hash;
-    double total; /* l_total */
-    int32_t optimizer_steps, zeroed, averaged, wanted;
-    double dot;  /* sum over all gradients of gradient * direction */
-    double norm; /* sum of |gradient| */
-    int32_t canaries_broken, not_written, not_finite;
-} toy_result;
+    toy_host h;
+    dukd_session_params params;
+    dukd_session *s;
+} toy_session;
 
-/* How a step is run; zero is the plain way. */
-typedef struct {
-    int64_t iteration, first_sample;
-    uint32_t micro_index, micro_count; /* 0: 1 */
-    toy_layout layout;                 /* of values and gradients */
-    double step_along; /* added to every value that wants a gradient, times a direction of +-1 per element */
-    double grad_scale; /* 0: 1 */
-    int32_t nan_value; /* 1: the first element of the first value that wants a gradient is NaN */
-    int32_t bf16_values; /* 1: values are bf16, gradients f32 */
-    int32_t leave_open;  /* 1: the step is given up by cancel_step in the middle */
-} toy_run;
+/* Host and params alone. */
+conform_result toy_prepare(conform *c, toy_session *t, toy_setup setup);
+/* Then the session. A skip where the plugin refuses what it may refuse: micro-batches, loss scaling, 16-bit batches. */
+conform_result toy_create(conform *c, toy_session *t);
+/* Both. */
+conform_result toy_open(conform *c, toy_session *t, toy_setup setup);
+/* The session alone: what it then still holds of the host's memory is h.held. */
+void toy_destroy(conform *c, toy_session *t);
+/* Frees everything. What the plugin did wrong on the way is for the checks that look at it. */
+void toy_close(conform *c, toy_session *t);
 
-int toy_host_open(toy_host *h, int64_t n, int64_t height, int64_t width, int32_t scale);
-void toy_host_close(toy_host *h);
-dukd_session_params toy_params(const toy_host *h, const conform *c);
-/* A whole step. 0, or a message in c->why. */
-int toy_step(conform *c, toy_host *h, dukd_session *s, const toy_run *run, toy_result *out);
+/* Whether these bytes are memory that the plugin got from the host. */
+int toy_owns(toy_host *h, const void *data, uint64_t size);
+/* First and last byte of a tensor's elements. */
+void toy_extent(const dukd_tensor *t, const uint8_t **first, uint64_t *size);
 
-int toy_tensor_make(toy_tensor *t, int64_t n, int64_t c, int64_t h, int64_t w, dukd_dtype type,
-                    toy_layout layout);
-void toy_tensor_free(toy_tensor *t);
-float toy_get(const dukd_tensor *t, int64_t n, int64_t c, int64_t h, int64_t w);
-void toy_put(const toy_tensor *t, int64_t n, int64_t c, int64_t h, int64_t w, float value);
-
-extern const dukd_dtype toy_f32, toy_bf16;
+/* Images of a batch whose first has this global index: each image depends on its index alone. */
+void toy_fill(toy_host *h, int64_t first_sample);
 
 #endif

@@ -1,0 +1,19 @@
+/* A plugin's table whose calls are noted before they are made, so that a crash can be named; and, where a check wants it, each
+ * call made in a thread of its own. One table a process. */
+#ifndef TRACE_H
+#define TRACE_H
+
+#include <stdatomic.h>
+
+#include "dukd_plugin.h"
+
+/* A table that calls `real` and notes in *call which function is in progress. */
+const dukd_plugin *trace_table(const dukd_plugin *real, _Atomic int32_t *call);
+
+/* From now on [session] calls are made in fresh threads (on = 1) or in the caller's (0). */
+void trace_in_threads(int on);
+
+/* Name of a noted call, or NULL for 0. */
+const char *trace_name(int32_t call);
+
+#endif
