@@ -26,6 +26,8 @@ static void checksum(void **state) {
     assert_int_equal(dukd_crc32c(bytes, 32), 0x46dd794eu);
     assert_int_equal(dukd_crc32c("", 0), 0);
     assert_int_equal(dukd_crc32c_masked("", 0), 0xa282ead8u);
+    assert_int_equal(dukd_crc32c_masked("123456789", 9),
+                     0xc78ab0e5u); /* rotated right by 15, plus the constant */
 }
 
 /* ---- a reader of what is written ---- */

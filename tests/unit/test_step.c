@@ -363,6 +363,12 @@ static void or_is_skipped(void **state) {
     assert_int_equal(t->learner.iteration, 2);
     for (int64_t i = 0; i < t->learner.count; i++) assert_true(isfinite(t->learner.weights[i]));
     assert_true(memcmp(t->learner.weights, t->start, (size_t)t->learner.count * sizeof(float)) != 0);
+    /* nor does the average move again because of a step that was made before */
+    const float average = t->learner.ema[0];
+    assert_true(average != t->learner.weights[0]);
+    toy_plays.gradient[0][0] = NAN;
+    must(step(t, &f), &f);
+    assert_true(t->learner.ema[0] == average);
 }
 
 /* An output of infinity whose gradient is finite (sign) is skipped too. */
