@@ -87,7 +87,11 @@ void dukd_run_log_progress(dukd_run_log *log, const char *format, ...) {
     struct winsize size;
     size_t columns = 80;
     if (ioctl(fileno(log->screen), TIOCGWINSZ, &size) == 0 && size.ws_col > 1) columns = size.ws_col;
-    if (strlen(text) >= columns) text[columns - 1] = 0; /* a wrapped line could not be written over */
+    if (strlen(text) >= columns) { /* a wrapped line could not be written over; no word is cut in two */
+        text[columns - 1] = 0;
+        char *space = strrchr(text, ' ');
+        if (space) *space = 0;
+    }
     fprintf(log->screen, "\r%s\033[K", text);
     fflush(log->screen);
     log->dirty = 1;

@@ -40,11 +40,11 @@ static void show_time(char out[32], double seconds) {
     snprintf(out, 32, "%s%d:%02d:%02d", day, (int)(s / 3600 % 24), (int)(s / 60 % 60), (int)(s % 60));
 }
 
-static void show_losses(char *out, size_t size, const dukd_losses *l) {
+static void show_losses(char *out, size_t size, const dukd_losses *l, int digits) {
     size_t used = 0;
     out[0] = 0;
     for (uint32_t i = 0; i < l->n_losses && used < size; i++) {
-        int n = snprintf(out + used, size - used, " %s: %.4e", l->names[i], l->values[i]);
+        int n = snprintf(out + used, size - used, " %s: %.*e", l->names[i], digits, l->values[i]);
         used += n > 0 ? (size_t)n : 0;
     }
 }
@@ -61,7 +61,7 @@ static void show_progress(dukd_run *r, pace *p) {
     p->shown = now();
     const double each = mean_time(r, p);
     show_time(eta, each * (double)(r->o->total_iter - r->learner.iteration));
-    show_losses(losses, sizeof losses, dukd_stepper_losses(r->learner.stepper));
+    show_losses(losses, sizeof losses, dukd_stepper_losses(r->learner.stepper), 1);
     dukd_run_log_progress(&r->log, "%" PRId64 "/%" PRId64 " %3d%% eta %s, %.1f images/s, lr %.2e%s",
                           r->learner.iteration, r->o->total_iter,
                           (int)(100 * r->learner.iteration / r->o->total_iter), eta,
@@ -88,7 +88,7 @@ static int log_line(dukd_run *r, pace *p, int64_t epoch, dukd_failure *f) {
     const double each = (r->info.seconds - p->line) / (double)since,
                  waited = (r->info.waited - p->line_waited) / (double)since;
     show_time(eta, mean_time(r, p) * (double)(r->o->total_iter - it));
-    show_losses(losses, sizeof losses, dukd_stepper_losses(r->learner.stepper));
+    show_losses(losses, sizeof losses, dukd_stepper_losses(r->learner.stepper), 4);
     const dukd_step_counts counts = dukd_stepper_counts(r->learner.stepper);
     dukd_run_log_info(&r->log,
                       "[epoch:%4" PRId64 ", iter:%8" PRId64
