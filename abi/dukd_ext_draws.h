@@ -17,9 +17,10 @@ extern "C" {
 /* What is drawn. */
 #define DUKD_DRAW_CROP_ROW 1u /* 0 .. bound - 1: row in HR of a zoomed-in crop */
 #define DUKD_DRAW_CROP_COL 2u
-#define DUKD_DRAW_TILE                                                                                       \
-    3u /* 0 .. bound - 1: tile of the s x s grid, row-major. Official mode: the same for the whole           \
-          batch (sample is -1), crop k asks for the k-th of a random order, never the same twice */
+/* 0 .. bound - 1: tile of the s x s grid, row-major. Crop k asks for the k-th of a random order, never the same
+ * twice for an image. Official mode: the same for the whole batch (sample is -1). */
+#define DUKD_DRAW_TILE 3u
+/* What D does: asked for on a branch where D can act at all, also where the draw's own probability is 0. */
 #define DUKD_DRAW_FLIP_W    4u /* 0 | 1: left-right */
 #define DUKD_DRAW_FLIP_H    5u /* 0 | 1: up-down */
 #define DUKD_DRAW_ROTATE    6u /* 0 .. 3: quarter turns counter-clockwise */

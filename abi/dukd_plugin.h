@@ -242,7 +242,8 @@ typedef struct dukd_host {
     const void *(*get_extension)(void *ctx, const char *id);
 } dukd_host;
 
-#define DUKD_SESSION_LOSS_SCALE 0x1u /* gradients will be asked for with a grad_scale other than 1 */
+/* Gradients will be asked for with a grad_scale other than 1; without the flag such a grad_scale is an error. */
+#define DUKD_SESSION_LOSS_SCALE 0x1u
 
 typedef struct dukd_session_params {
     uint32_t struct_size;
@@ -406,7 +407,8 @@ typedef struct dukd_plugin {
     /* [session] *out lives until destroy_session. */
     int32_t (*get_plan)(dukd_session *session, const dukd_plan **out, dukd_error *error);
 
-    /* [session] The data hook: makes the inputs. On CUDA it only enqueues. */
+    /* [session] The data hook: makes the inputs. On CUDA it only enqueues. After an error that may have changed
+     * something there is a step, which only cancel_step ends. */
     int32_t (*begin_step)(dukd_session *session, const dukd_step *step, dukd_error *error);
     /* [session] DUKD_OK and a pass; DUKD_STEP_DONE; DUKD_WAIT; or an error. */
     int32_t (*next_pass)(dukd_session *session, const dukd_pass **out, dukd_error *error);
@@ -415,8 +417,8 @@ typedef struct dukd_plugin {
     /* [session] After DUKD_STEP_DONE with every pass submitted. Never waits for a device. */
     int32_t (*end_step)(dukd_session *session, dukd_error *error);
     /* [session] Gives the step up: the session is as before begin_step (with micro-batches: before that of this
-     * micro-batch). Gradients and weights are the host's to restore. DUKD_OK, or DUKD_WEIGHTS_MOVED where a pass with
-     * OPTIMIZE_AFTER had been submitted. */
+     * micro-batch, which may be begun again, or the step anew with micro-batch 0). Gradients and weights are the
+     * host's to restore. DUKD_OK, or DUKD_WEIGHTS_MOVED where a pass with OPTIMIZE_AFTER had been submitted. */
     int32_t (*cancel_step)(dukd_session *session, dukd_error *error);
     /* [session] Between steps, after the last micro-batch. May wait for the device. */
     int32_t (*read_losses)(dukd_session *session, dukd_losses *out, dukd_error *error);

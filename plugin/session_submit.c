@@ -45,8 +45,27 @@ static int32_t check_tap(const dukd_session *s, const dukd_pass_view *view, uint
                            name);
     }
     rule.types = DUKD_ALLOW_F32 | dukd_dtype_bit(value->dtype);
-    status = dukd_tensor_check_writable(grad, &rule, name, error);
-    return status;
+    return dukd_tensor_check_writable(grad, &rule, name, error);
+}
+
+/* Gradients are written while values are read. */
+static int32_t check_apart(const dukd_submit *submit, dukd_error *error) {
+    if (submit->grads == NULL) return DUKD_OK;
+    for (uint32_t i = 0; i < submit->n_taps; i++) {
+        const dukd_tensor *grad = submit->grads[i];
+        if (grad == NULL) continue;
+        for (uint32_t k = 0; k < submit->n_taps; k++) {
+            const bool value = dukd_tensors_meet(grad, submit->values[k]);
+            if (!value &&
+                (k >= i || submit->grads[k] == NULL || !dukd_tensors_meet(grad, submit->grads[k]))) {
+                continue;
+            }
+            return dukd_report(error, DUKD_E_ARGUMENT,
+                               "submit: grads[%u] shares memory with %s[%u]: give it its own", i,
+                               value ? "values" : "grads", k);
+        }
+    }
+    return DUKD_OK;
 }
 
 static int32_t check_submit(const dukd_session *s, const dukd_submit *submit, dukd_error *error) {
@@ -79,7 +98,7 @@ static int32_t check_submit(const dukd_session *s, const dukd_submit *submit, du
         status =
             check_tap(s, view, i, submit->values[i], submit->grads != NULL ? submit->grads[i] : NULL, error);
     }
-    return status;
+    return status != DUKD_OK ? status : check_apart(submit, error);
 }
 
 /* The teacher's answer T(x) decides the crops of the zoom-in pass. */

@@ -125,6 +125,36 @@ int32_t dukd_tensor_check_writable(const dukd_tensor *t, const dukd_tensor_rule 
 
 /* ---------------------------------------------------------------- overlap */
 
+/* The bytes [first, end) from the lowest element to the highest, and how many of them are elements. */
+typedef struct {
+    uintptr_t start, first, end;
+    uint64_t filled;
+} range;
+
+static range range_of(const dukd_tensor *t) {
+    const uint64_t element = dukd_dtype_size(t->dtype);
+    range r = {.start = (uintptr_t)t->data + t->byte_offset, .filled = element};
+    uint64_t dense = 1;
+    r.first = r.start;
+    r.end = r.start + element;
+    for (int i = 3; i >= 0; i--) {
+        const int64_t stride = t->strides != NULL ? t->strides[i] : (int64_t)dense;
+        const uint64_t reach = ((uint64_t)t->shape[i] - 1) * magnitude(stride) * element;
+        if (stride < 0) r.first -= reach;
+        if (stride > 0) r.end += reach;
+        dense *= (uint64_t)t->shape[i];
+    }
+    r.filled *= dense;
+    return r;
+}
+
+bool dukd_tensors_meet(const dukd_tensor *a, const dukd_tensor *b) {
+    const range ra = range_of(a), rb = range_of(b);
+    if (ra.start == rb.start) return true;
+    if (ra.first >= rb.end || rb.first >= ra.end) return false;
+    return ra.filled == ra.end - ra.first && rb.filled == rb.end - rb.first;
+}
+
 /* Dimensions of more than one element, by falling stride; reach[i] is how far dimensions i and later go
  * together. */
 typedef struct {

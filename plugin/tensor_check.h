@@ -33,6 +33,10 @@ int32_t dukd_tensor_check(const dukd_tensor *t, const dukd_tensor_rule *rule, co
 int32_t dukd_tensor_check_writable(const dukd_tensor *t, const dukd_tensor_rule *rule, const char *name,
                                    dukd_error *error);
 
+/* Whether two tensors that passed the check share memory, as far as that is seen at once: both without gaps and
+ * their ranges meet, or both begin at the same element. */
+bool dukd_tensors_meet(const dukd_tensor *a, const dukd_tensor *b);
+
 /* Whether two different indices of such a tensor are the same element. Exact for any strides. shape >= 1. */
 bool dukd_strides_overlap(const int64_t shape[4], const int64_t strides[4]);
 

@@ -397,6 +397,9 @@ static void messages_are_cut_between_characters_and_stay_one_line(void **state) 
     snprintf(value, sizeof value, "1\n2\t3");
     assert_int_equal(open_raw(list, 1, &f), DUKD_E_OPTION);
     EXPECT_MESSAGE(&f, "found '1 2 3'");
+    snprintf(value, sizeof value, "a\xff\xfe\x80z\xc0\xaf \xed\xa0\x80 \xe2\x82"); /* no UTF-8 in five ways */
+    assert_int_equal(open_raw(list, 1, &f), DUKD_E_OPTION);
+    EXPECT_MESSAGE(&f, "found 'a??z? ? ?'");
     /* a long place keeps its end, where line and column are */
     memset(key, 'd', sizeof key);
     memcpy(key + 300, "/o.yml:12:5", 12);

@@ -269,6 +269,12 @@ static void micro_batches_come_in_order(void **state) {
     fixture_step(&f, 3, 8, 0);
     assert_int_equal(fixture_begin(&f, 3, 10, 1), DUKD_OK);
     assert_int_equal(f.plugin->cancel_step(f.session, &f.error), DUKD_OK);
+    /* a state that is put in between begins with whole steps */
+    unsigned char blob[2048];
+    size = sizeof blob;
+    assert_int_equal(f.plugin->get_state(f.session, blob, &size, &f.error), DUKD_OK);
+    assert_int_equal(f.plugin->set_state(f.session, blob, size, &f.error), DUKD_OK);
+    assert_int_equal(fixture_begin(&f, 3, 10, 1), DUKD_E_STATE);
     f.net[FIXTURE_STUDENT] = (fixture_net){0.9, 0.4};
     fixture_step(&f, 2, 4, 0);
     assert_int_equal(f.plugin->read_losses(f.session, &losses, &f.error), DUKD_E_STATE);

@@ -408,6 +408,9 @@ static void submissions_are_checked(void **state) {
     SUBMIT_FAILS(DUKD_E_ARGUMENT, (s.g.strides = s.strides, s.strides[1] = 0), "grads[1]", "overlap");
     SUBMIT_FAILS(DUKD_E_ARGUMENT, (s.g.strides = s.strides, s.strides[2] = -1), "grads[1]", "overlap");
     SUBMIT_FAILS(DUKD_E_ARGUMENT, (s.g.strides = s.strides, s.strides[0] = 767), "grads[1]", "overlap");
+    SUBMIT_FAILS(DUKD_E_ARGUMENT, s.g.data = s.v[1].data, "grads[1] shares memory with values[1]");
+    SUBMIT_FAILS(DUKD_E_ARGUMENT, (s.v[0].data = s.g.data, s.v[0].byte_offset = 4),
+                 "grads[1] shares memory with values[0]");
     submission s;
     submission_init(&s, DUKD_SESSION_LOSS_SCALE);
     assert_int_equal(s.f.plugin->submit_pass(s.f.session, NULL, &s.f.error), DUKD_E_ARGUMENT);
@@ -544,6 +547,41 @@ static void overlap_is_decided_exactly(void **state) {
     assert_false(dukd_strides_overlap(shape, strides));
 }
 
+static void tensors_that_meet_are_seen(void **state) {
+    (void)state;
+    static float memory[4096];
+    int64_t shape[4] = {2, 3, 4, 5}, reversed[4] = {60, 20, -5, -1}, wide[4] = {240, 80, 20, 2},
+            halves[4] = {1, 3, 4, 5};
+    dukd_tensor a = {.data = memory + 1000, .ndim = 4, .dtype = {DUKD_TYPE_FLOAT, 32, 1}, .shape = shape},
+                b = a;
+    assert_true(dukd_tensors_meet(&a, &b));
+    b.data = memory + 1120; /* right behind it */
+    assert_false(dukd_tensors_meet(&a, &b));
+    b.data = memory + 1119;
+    assert_true(dukd_tensors_meet(&a, &b) && dukd_tensors_meet(&b, &a));
+    b.data = memory + 880;
+    assert_false(dukd_tensors_meet(&a, &b));
+    b.byte_offset = 4;
+    assert_true(dukd_tensors_meet(&a, &b));
+    b = a;
+    b.strides = reversed; /* it begins at the last element of its first plane */
+    b.data = memory + 1120 + 19;
+    assert_false(dukd_tensors_meet(&a, &b));
+    b.data = memory + 1120 + 18;
+    assert_true(dukd_tensors_meet(&a, &b));
+    b = a;
+    a.strides = b.strides = wide; /* interleaved: apart, and not accused */
+    b.data = memory + 1001;
+    assert_false(dukd_tensors_meet(&a, &b));
+    a.strides = b.strides = NULL; /* two halves of one batch */
+    a.shape = b.shape = halves;
+    b.data = memory + 1060;
+    assert_false(dukd_tensors_meet(&a, &b));
+    a.dtype.bits = 16;
+    b.data = (char *)(memory + 1000) + 120;
+    assert_false(dukd_tensors_meet(&a, &b));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(params_are_checked),
@@ -557,6 +595,7 @@ int main(void) {
         cmocka_unit_test(other_arguments_are_checked),
         cmocka_unit_test(a_bad_draw_is_told_and_changes_nothing),
         cmocka_unit_test(overlap_is_decided_exactly),
+        cmocka_unit_test(tensors_that_meet_are_seen),
     };
     return cmocka_run_group_tests_name("session_errors", tests, NULL, NULL);
 }
