@@ -114,6 +114,7 @@ static void test_sizes(void **state) {
     check(16, 3, 2, 1, 1, 1, 17);
     check(16, 3, 3, 1, 1, 13, 2);
     check(16, 2, 4, .5, 3, 11, 5);
+    check(8, 1, 2, .1, 3, 49, 50); /* inference takes two images at a time, and one is left */
 }
 
 static void test_channels(void **state) {
