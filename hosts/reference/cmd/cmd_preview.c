@@ -16,7 +16,7 @@ typedef struct {
     dukd_texts set, force;
 } preview_arguments;
 
-enum { GAP = 8, HEADING = 14, CAPTION = 12 };
+enum { GAP = 8, HEADING = 14, CAPTION = 12, LEAST_SIDE = 160 /* room for a heading */ };
 
 /* "crop 12,40  flip-w transpose" of sample n; empty where nothing was done. */
 static void caption(const dukd_preview_column *c, int64_t n, char *out, size_t size) {
@@ -122,7 +122,9 @@ static int run(const char *file, const preview_arguments *a, dukd_failure *f) {
         snprintf(path, sizeof path, "%s_preview.png", p.o->name);
         const char *output = a->output ? a->output : path;
         int64_t rows = a->rows < p.o->train_data.batch ? a->rows : p.o->train_data.batch;
-        status = draw(&p.preview, p.o->train_data.gt_size, rows, output, f);
+        int32_t side = p.o->train_data.gt_size;
+        side *= (LEAST_SIDE + side - 1) / side;
+        status = draw(&p.preview, side, rows, output, f);
         if (status == DUKD_DONE)
             printf("%s: iteration %lld, %lld of %d images, %d columns%s\n", output, (long long)a->iteration,
                    (long long)rows, p.o->train_data.batch, p.preview.count,
