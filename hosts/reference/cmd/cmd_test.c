@@ -1,16 +1,15 @@
 /* dukd-host test: PSNR and SSIM of a network on the test sets of an option file. */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/args.h"
 #include "cmd/commands.h"
 #include "cmd/test_table.h"
 #include "train/evaluate.h"
+#include "train/experiment.h"
 #include "train/run_options.h"
 #include "train/weights.h"
 
@@ -37,17 +36,10 @@ static int show_progress(void *ctx, int64_t done, int64_t count, const dukd_eval
 
 /* FOLDER/SETNAME, made where it is not there yet. */
 static int make_folder(const char *folder, const char *name, char *out, size_t size, dukd_failure *f) {
-    int length = snprintf(out, size, "%s", folder);
+    int length = snprintf(out, size, "%s/%s", folder, name);
     if (length < 0 || (size_t)length >= size)
         return dukd_fail(f, DUKD_MISUSED, "--save: the path is too long");
-    if (mkdir(out, 0777) && errno != EEXIST)
-        return dukd_fail(f, DUKD_FAILED, "%s: cannot make this folder: %s", out, strerror(errno));
-    length = snprintf(out, size, "%s/%s", folder, name);
-    if (length < 0 || (size_t)length >= size)
-        return dukd_fail(f, DUKD_MISUSED, "--save: the path is too long");
-    if (mkdir(out, 0777) && errno != EEXIST)
-        return dukd_fail(f, DUKD_FAILED, "%s: cannot make this folder: %s", out, strerror(errno));
-    return DUKD_DONE;
+    return dukd_make_folders(out, f);
 }
 
 static int test_set(const test_networks *n, const dukd_run_dataset *set, dukd_test_result *out,

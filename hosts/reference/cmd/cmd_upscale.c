@@ -11,6 +11,7 @@
 #include "data/image.h"
 #include "data/image_list.h"
 #include "engine/tiles.h"
+#include "train/experiment.h"
 #include "train/file_network.h"
 #include "train/run_options.h"
 #include "train/weights.h"
@@ -157,8 +158,7 @@ static int open_network(upscale_network *n, const upscale_arguments *a, dukd_fai
 static int run(const dukd_texts *inputs, const upscale_arguments *a, dukd_failure *f) {
     upscale_network n = {0};
     int status = open_network(&n, a, f);
-    if (status == DUKD_DONE && mkdir(a->folder, 0777) && errno != EEXIST)
-        status = dukd_fail(f, DUKD_FAILED, "%s: cannot make this folder: %s", a->folder, strerror(errno));
+    if (status == DUKD_DONE) status = dukd_make_folders(a->folder, f);
     for (int32_t i = 0; i < inputs->count && status == DUKD_DONE; i++)
         status = upscale_path(&n, a, inputs->items[i], f);
     dukd_network_destroy(n.network);
