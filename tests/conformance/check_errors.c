@@ -365,7 +365,7 @@ static dukd_submit with(const good_submit *good, const dukd_tensor *value, const
 }
 
 static conform_result bad_submit(conform *c) {
-    enum { CASES = 18 };
+    enum { CASES = 19 };
     toy_session t;
     toy_pass p;
     toy_submit rooms[CASES];
@@ -409,7 +409,8 @@ static conform_result bad_submit(conform *c) {
         {"a gradient's device", "a gradient's device", with(&good, value, &grad_cuda, &rooms[9])},
         {"grad_scale 0", "grad_scale", good.s.submit},
         {"grad_scale NaN", "grad_scale", good.s.submit},
-        {"grad_scale infinite", "grad_scale", good.s.submit}};
+        {"grad_scale infinite", "grad_scale", good.s.submit},
+        {"grad_scale 2 without DUKD_SESSION_LOSS_SCALE", "grad_scale", good.s.submit}};
     bad[0].s.pass_id = p.pass->id + 100;
     bad[1].s.n_taps++;
     bad[2].s.pad0 = 1;
@@ -418,6 +419,7 @@ static conform_result bad_submit(conform *c) {
     bad[15].s.grad_scale = 0;
     bad[16].s.grad_scale = NAN;
     bad[17].s.grad_scale = INFINITY;
+    bad[18].s.grad_scale = 2;
     for (int i = 0; i < CASES; i++) {
         dukd_error err = {.struct_size = DUKD_ERROR_SIZE};
         TRY(expect(c, bad[i].what, c->plugin->submit_pass(t.s, &bad[i].s, &err), DUKD_E_ARGUMENT, &err));

@@ -178,6 +178,14 @@ static conform_result no_services(conform *c) {
     return CONFORM_PASS;
 }
 
+/* After a step that has failed half-way cancel_step is what ends it. */
+static conform_result give_up(conform *c, const toy_session *t, const toy_result *r, const char *why) {
+    if (r->ended) return CONFORM_PASS;
+    int32_t code = c->plugin->cancel_step(t->s, NULL);
+    REQUIRE(c, code == DUKD_OK || code == DUKD_WEIGHTS_MOVED, "%s: then cancel_step gave %d", why, code);
+    return CONFORM_PASS;
+}
+
 /* Allocation `n` of create_session and of two steps fails, and so does every later one. *last: none was left to fail. */
 static conform_result without_allocation(conform *c, int64_t n, const toy_result *undisturbed, int *last) {
     toy_session t;
@@ -195,7 +203,7 @@ static conform_result without_allocation(conform *c, int64_t n, const toy_result
                 (long long)n, status);
         c->why[0] = 0;
         if (!status) continue;
-        c->plugin->cancel_step(t.s, NULL);
+        TRY(give_up(c, &t, &r, "an allocation fails in a step"));
         t.h.allocations_left = INT64_MAX; /* there is memory again */
         if (toy_step(c, &t, &(toy_run){.iteration = i}, &r)) return CONFORM_FAIL;
         REQUIRE(c, i > 1 || toy_identical(undisturbed, &r),
@@ -251,7 +259,7 @@ static conform_result cancelled(conform *c) {
         c->why[0] = 0;
         asked += t.h.asked;
         t.h.cancel = 0;
-        if (code) c->plugin->cancel_step(t.s, NULL);
+        if (code) TRY(give_up(c, &t, &r, "the host gives up in a step"));
         if (toy_step(c, &t, &(toy_run){0}, &r)) return CONFORM_FAIL;
         REQUIRE(c, !code || toy_identical(&undisturbed, &r),
                 "after a step that was cancelled the next is another");

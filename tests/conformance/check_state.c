@@ -18,14 +18,25 @@
 
 /* ---- the same call, the same bits ---- */
 
+/* No seed stands for another: neither 0 nor the largest. */
 static conform_result repeats(conform *c) {
-    toy_result a, b;
+    const uint64_t seeds[] = {7, 0, UINT64_MAX};
     const toy_run run = {.iteration = 3, .first_sample = 40};
-    TRY(toy_once(c, (toy_setup){0}, run, &a));
-    TRY(toy_once(c, (toy_setup){0}, run, &b));
-    REQUIRE(c, toy_identical(&a, &b), "two sessions of the same seed differ in the same step");
-    toy_result_free(&a);
-    toy_result_free(&b);
+    for (size_t k = 0; k < sizeof seeds / sizeof *seeds; k++) {
+        toy_result r[2];
+        for (int i = 0; i < 2; i++) {
+            toy_session t;
+            TRY(toy_prepare(c, &t, (toy_setup){0}));
+            t.params.seed = seeds[k];
+            TRY(toy_create(c, &t));
+            if (toy_step(c, &t, &run, &r[i])) return CONFORM_FAIL;
+            toy_close(c, &t);
+        }
+        REQUIRE(c, toy_identical(&r[0], &r[1]), "two sessions of seed %llu differ in the same step",
+                (unsigned long long)seeds[k]);
+        toy_result_free(&r[0]);
+        toy_result_free(&r[1]);
+    }
     return CONFORM_PASS;
 }
 
@@ -64,7 +75,7 @@ static conform_result take_state(conform *c, const toy_session *t, uint8_t **out
     return CONFORM_PASS;
 }
 
-static conform_result state(conform *c) {
+static conform_result resumes(conform *c) {
     toy_session a, b;
     toy_result x, y;
     uint8_t *blob;
@@ -225,15 +236,24 @@ static conform_result many_sessions(conform *c) {
 
 /* ---- threads ---- */
 
+/* Made in one thread, used in others: first in a fresh one for each call, then in the first again. */
 static conform_result any_thread(conform *c) {
-    toy_result a, b;
-    TRY(toy_once(c, (toy_setup){0}, (toy_run){.iteration = 2}, &a));
-    trace_in_threads(1);
-    TRY(toy_once(c, (toy_setup){0}, (toy_run){.iteration = 2}, &b));
+    toy_result alone, r;
+    toy_session t;
+    TRY(toy_once(c, (toy_setup){0}, (toy_run){.iteration = 2}, &alone));
+    for (int made_here = 0; made_here < 2; made_here++) {
+        trace_in_threads(!made_here);
+        TRY(toy_open(c, &t, (toy_setup){0}));
+        trace_in_threads(made_here);
+        int32_t code = toy_step(c, &t, &(toy_run){.iteration = 2}, &r);
+        trace_in_threads(!made_here);
+        toy_close(c, &t);
+        if (code) return CONFORM_FAIL;
+        REQUIRE(c, toy_identical(&alone, &r), "called from another thread a step gives other bits");
+        toy_result_free(&r);
+    }
     trace_in_threads(0);
-    REQUIRE(c, toy_identical(&a, &b), "called from a thread of its own each time, a step gives other bits");
-    toy_result_free(&a);
-    toy_result_free(&b);
+    toy_result_free(&alone);
     return CONFORM_PASS;
 }
 
@@ -247,9 +267,12 @@ typedef struct {
     pthread_barrier_t *start;
 } runner;
 
+/* Beside others: none begins before all sessions are there. */
 static conform_result run_all(runner *r) {
     toy_session t;
-    TRY(toy_open(&r->c, &t, r->setup));
+    conform_result opened = toy_open(&r->c, &t, r->setup);
+    if (r->start) pthread_barrier_wait(r->start);
+    TRY(opened);
     for (int i = 0; i < STEPS; i++)
         if (toy_step(&r->c, &t, &(toy_run){.iteration = i + 1, .first_sample = 2 * i}, &r->results[i]))
             return CONFORM_FAIL;
@@ -259,7 +282,6 @@ static conform_result run_all(runner *r) {
 
 static void *run_thread(void *p) {
     runner *r = p;
-    pthread_barrier_wait(r->start);
     r->outcome = run_all(r);
     return NULL;
 }
@@ -368,7 +390,7 @@ static conform_result quiet(conform *c) {
     fflush(stdout);
     dup2(fileno(file), STDOUT_FILENO);
     dup2(fileno(file), STDERR_FILENO);
-    conform_result ran = toy_once(c, (toy_setup){.bare = 1}, (toy_run){0}, &r);
+    conform_result ran = toy_once(c, (toy_setup){0}, (toy_run){0}, &r);
     c->plugin->create_session(NULL, NULL, NULL);
     fflush(stdout);
     dup2(out, STDOUT_FILENO);
@@ -388,7 +410,7 @@ static const conform_check checks[] = {
     {"repeats", "the same seed, iteration and samples give the same bits (dukd_session_params.seed)",
      repeats},
     {"no-history", "what is drawn does not depend on earlier steps (abi/README.md, rule 9)", no_history},
-    {"state", "a session goes on from the state of another (get_state, set_state)", state},
+    {"resumes", "a session goes on from the state of another (get_state, set_state)", resumes},
     {"state-refused", "a state of another configuration, cut short or damaged is DUKD_E_ARGUMENT (set_state)",
      state_refused},
     {"many-sessions", "1000 sessions, made and destroyed, leave nothing behind (destroy_session)",

@@ -192,35 +192,60 @@ static conform_result given_up(conform *c) {
 
 /* ---- micro-batches ---- */
 
-static conform_result micro_batches(conform *c) {
-    toy_session t;
-    toy_result whole, first, second[2];
-    TRY(toy_once(c, (toy_setup){0}, (toy_run){.iteration = 2, .first_sample = 8}, &whole));
+/* Both micro-batches of a step; `before` comes between them and is given up, then the whole step is begun anew or not. */
+static conform_result two_micro_batches(conform *c, const toy_run *before, int anew, toy_result *first,
+                                        toy_result *second) {
     const toy_run one = {.iteration = 2, .first_sample = 8},
-                  two = {.iteration = 2, .first_sample = 10, .micro_index = 1},
-                  two_given_up = {.iteration = 2, .first_sample = 10, .micro_index = 1, .give_up = 2};
-    for (int round = 0; round < 2; round++) {
-        TRY(toy_open(c, &t, (toy_setup){.micro_count = 2}));
-        if (toy_step(c, &t, &one, &first)) return CONFORM_FAIL;
-        /* the second time it is given up once: the session is as before this micro-batch */
-        if (round && toy_step(c, &t, &two_given_up, &second[1])) return CONFORM_FAIL;
-        if (round) toy_result_free(&second[1]);
-        if (toy_step(c, &t, &two, &second[round])) return CONFORM_FAIL;
-        REQUIRE(c, first.zeroed == whole.zeroed && second[round].zeroed == 0,
-                "gradients must be cleared in the first micro-batch only");
-        REQUIRE(c, first.optimizer_steps == 0 && second[round].optimizer_steps == whole.optimizer_steps,
-                "the optimizer must step in the last micro-batch only");
-        REQUIRE(c, first.averaged == 0 && second[round].averaged == whole.averaged,
-                "the average must be updated in the last micro-batch only");
-        toy_result_free(&first);
-        toy_close(c, &t);
+                  two = {.iteration = 2, .first_sample = 10, .micro_index = 1};
+    toy_session t;
+    toy_result r;
+    dukd_losses losses = {.struct_size = DUKD_LOSSES_SIZE};
+    TRY(toy_open(c, &t, (toy_setup){.micro_count = 2}));
+    dukd_step step = toy_step_of(&t, &two);
+    int32_t code = c->plugin->begin_step(t.s, &step, NULL);
+    REQUIRE(c, code == DUKD_E_STATE || code == DUKD_E_ARGUMENT,
+            "micro-batch 1 before micro-batch 0: begin_step gave %d", code);
+    if (toy_step(c, &t, &one, first)) return CONFORM_FAIL;
+    code = c->plugin->read_losses(t.s, &losses, NULL);
+    REQUIRE(c, code == DUKD_E_STATE, "read_losses before the last micro-batch gave %d", code);
+    if (before) {
+        if (toy_step(c, &t, before, &r)) return CONFORM_FAIL;
+        toy_result_free(&r);
+        if (anew) {
+            toy_result_free(first);
+            if (toy_step(c, &t, &one, first)) return CONFORM_FAIL;
+        }
     }
-    REQUIRE(c, toy_identical(&second[0], &second[1]),
-            "a micro-batch that was given up has changed what the next one does: l_total is %g, not %g",
-            second[1].total, second[0].total);
+    if (toy_step(c, &t, &two, second)) return CONFORM_FAIL;
+    toy_close(c, &t);
+    return CONFORM_PASS;
+}
+
+static conform_result micro_batches(conform *c) {
+    /* the second micro-batch is begun again, or the whole step is */
+    const toy_run again = {.iteration = 2, .first_sample = 10, .micro_index = 1, .give_up = 2};
+    const struct {
+        const char *what;
+        const toy_run *before;
+        int anew;
+    } ways[] = {{"", NULL, 0}, {"begun again", &again, 0}, {"begun anew", &again, 1}};
+    toy_result whole, first, second[3];
+    TRY(toy_once(c, (toy_setup){0}, (toy_run){.iteration = 2, .first_sample = 8}, &whole));
+    for (int k = 0; k < 3; k++) {
+        TRY(two_micro_batches(c, ways[k].before, ways[k].anew, &first, &second[k]));
+        REQUIRE(c, first.zeroed == whole.zeroed && second[k].zeroed == 0,
+                "gradients must be cleared in the first micro-batch only");
+        REQUIRE(c, first.optimizer_steps == 0 && second[k].optimizer_steps == whole.optimizer_steps,
+                "the optimizer must step in the last micro-batch only");
+        REQUIRE(c, first.averaged == 0 && second[k].averaged == whole.averaged,
+                "the average must be updated in the last micro-batch only");
+        REQUIRE(c, toy_identical(&second[0], &second[k]),
+                "a micro-batch was given up, and the step %s: l_total is %g, not %g", ways[k].what,
+                second[k].total, second[0].total);
+        toy_result_free(&first);
+    }
+    for (int k = 0; k < 3; k++) toy_result_free(&second[k]);
     toy_result_free(&whole);
-    toy_result_free(&second[0]);
-    toy_result_free(&second[1]);
     return CONFORM_PASS;
 }
 
@@ -348,6 +373,10 @@ static conform_result draws(conform *c) {
     toy_result_free(&r);
     toy_close(c, &t);
     if (!s.asked) {
+        TRY(toy_once(c, (toy_setup){.seed = 8}, run, &r));
+        REQUIRE(c, r.inputs_hash == undisturbed.inputs_hash,
+                "another seed gives other inputs, but a source of draws is never asked");
+        toy_result_free(&r);
         toy_result_free(&undisturbed);
         return conform_skip(c, "nothing is drawn");
     }
@@ -363,7 +392,7 @@ static conform_result draws(conform *c) {
     s.answer = DUKD_E_CANCELLED;
     code = c->plugin->begin_step(t.s, &step, &e);
     REQUIRE(c, code == DUKD_E_CANCELLED, "the source gave %d, begin_step %d", DUKD_E_CANCELLED, code);
-    c->plugin->cancel_step(t.s, NULL);
+    REQUIRE(c, c->plugin->cancel_step(t.s, NULL) == DUKD_OK, "then cancel_step is not DUKD_OK");
     REQUIRE(c, ext->set_source(t.s, NULL, NULL, &e) == DUKD_OK, "set_source(NULL): %s", e.message);
     toy_close(c, &t);
     toy_result_free(&undisturbed);

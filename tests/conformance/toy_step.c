@@ -369,6 +369,7 @@ static int32_t whole(flight *f) {
     f->out->over = 1;
     if ((code = look_back(f, batch_hash))) return code;
     if ((code = p->end_step(f->t->s, &e)) != DUKD_OK) return failed(f->c, "end_step", code, &e);
+    f->out->ended = 1;
     if (f->run->wipe) memset(f->t->h.lr.memory, 0xff, f->t->h.lr.bytes);
     if (f->run->wipe) memset(f->t->h.hr.memory, 0xff, f->t->h.hr.bytes);
     return step.micro_index + 1 == step.micro_count ? take_total(f) : 0;

@@ -59,9 +59,9 @@ typedef struct {
     int32_t spilled;                 /* gradients with memory beside them written */
     /* by the plugin, when it must not */
     int32_t inputs_changed, structs_changed, values_changed, batch_changed, grads_changed;
-    int32_t gave_up; /* what cancel_step gave, where the step was given up */
-    int32_t moved;   /* a pass with OPTIMIZE_AFTER had been submitted then */
-    int32_t over;    /* the step had ended before give_up was reached */
+    int32_t gave_up;     /* what cancel_step gave, where the step was given up */
+    int32_t moved;       /* a pass with OPTIMIZE_AFTER had been submitted then */
+    int32_t over, ended; /* all was submitted before give_up was reached; end_step was DUKD_OK */
 } toy_result;
 
 /* A whole step. 0; what the plugin gave where it failed (the step is then still open), with a message in c->why; TOY_STOPPED

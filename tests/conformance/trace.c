@@ -130,7 +130,7 @@ static int32_t query_backend(uint32_t index, dukd_backend_info *out, dukd_error 
 
 static const void *get_extension(const char *id) {
     atomic_store(progress, (int32_t)CALL_GET_EXTENSION);
-    const void *extension = plugin->get_extension(id);
+    const void *extension = plugin->get_extension ? plugin->get_extension(id) : NULL; /* see check table */
     atomic_store(progress, (int32_t)CALL_NONE);
     return extension;
 }
