@@ -1,9 +1,12 @@
-/* dukd-bench-plugin: how fast the plugin's CPU kernels are, against the memory bandwidth measured in the same run.
+/* dukd-bench-plugin: how fast the plugin's CPU kernels are, against the memory bandwidth measured in the same
+ * run.
  *
- * Every case works on buffer sets that together are four times the last-level cache and are taken in turn, so that
- * nothing is found in a cache. Cases are interleaved round by round, the best round counts, and the copy that kernels are
- * compared with is the best of several (ordinary and non-temporal stores, each width) over the same buffers. */
+ * Every case works on buffer sets that together are four times the last-level cache and are taken in turn, so
+ * that nothing is found in a cache. Cases are interleaved round by round, the best round counts, and the copy
+ * that kernels are compared with is the best of several (ordinary and non-temporal stores, each width) over
+ * the same buffers. */
 #include "backend.h"
+#include "bench_copy.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -14,9 +17,6 @@
 #include <unistd.h>
 #ifdef _OPENMP
 #include <omp.h>
-#endif
-#if defined(__x86_64__)
-#include <immintrin.h>
 #endif
 
 enum { N = 16, C = 3, HR = 192, LR = 48, SCALE = 4, MAX_SETS = 4096, MAX_CASES = 256 };
@@ -75,119 +75,6 @@ static void use_threads(int n) {
 #endif
 }
 
-/* ---------------------------------------------------------------- copies and STREAM */
-
-typedef void (*copy_function)(char *to, const char *from,
-                              int64_t bytes); /* bytes a multiple of 256, aligned to 64 */
-
-static void copy_memcpy(char *to, const char *from, int64_t bytes) {
-    memcpy(to, from, (size_t)bytes);
-}
-
-static void copy_stores(char *to, const char *from, int64_t bytes) {
-    double *a = (double *)(void *)to;
-    const double *b = (const double *)(const void *)from;
-    for (int64_t i = 0; i < bytes / 8; i++) {
-        a[i] = b[i] + 0.0;
-    } /* an addition, or it becomes memcpy */
-}
-
-#if defined(__x86_64__)
-static void copy_sse2(char *to, const char *from, int64_t bytes) {
-    for (int64_t i = 0; i < bytes; i += 64) {
-        for (int64_t j = i; j < i + 64; j += 16) {
-            _mm_stream_si128((__m128i *)(void *)(to + j),
-                             _mm_load_si128((const __m128i *)(const void *)(from + j)));
-        }
-    }
-    _mm_sfence();
-}
-
-__attribute__((target("avx"))) static void copy_avx(char *to, const char *from, int64_t bytes) {
-    for (int64_t i = 0; i < bytes; i += 64) {
-        for (int64_t j = i; j < i + 64; j += 32) {
-            _mm256_stream_si256((__m256i *)(void *)(to + j),
-                                _mm256_load_si256((const __m256i *)(const void *)(from + j)));
-        }
-    }
-    _mm_sfence();
-}
-
-__attribute__((target("avx512f"))) static void copy_avx512(char *to, const char *from, int64_t bytes) {
-    for (int64_t i = 0; i < bytes; i += 256) {
-        __m512i x[4];
-        for (int64_t j = 0; j < 4; j++) {
-            x[j] = _mm512_load_si512(from + i + 64 * j);
-        }
-        for (int64_t j = 0; j < 4; j++) {
-            _mm512_stream_si512((__m512i *)(void *)(to + i + 64 * j), x[j]);
-        }
-    }
-    _mm_sfence();
-}
-
-__attribute__((target("avx512f"))) static void copy_avx512_ahead(char *to, const char *from, int64_t bytes) {
-    for (int64_t i = 0; i < bytes; i += 256) {
-        __m512i x[4];
-        for (int64_t j = 0; j < 4; j++) {
-            _mm_prefetch(from + i + 64 * j + 4096, _MM_HINT_NTA);
-        }
-        for (int64_t j = 0; j < 4; j++) {
-            x[j] = _mm512_load_si512(from + i + 64 * j);
-        }
-        for (int64_t j = 0; j < 4; j++) {
-            _mm512_stream_si512((__m512i *)(void *)(to + i + 64 * j), x[j]);
-        }
-    }
-    _mm_sfence();
-}
-#endif
-
-typedef struct {
-    const char *name;
-    copy_function copy;
-} copy_kind;
-
-static int list_copies(copy_kind kinds[8]) {
-    int n = 0;
-    kinds[n++] = (copy_kind){"memcpy", copy_memcpy};
-    kinds[n++] = (copy_kind){"ordinary stores", copy_stores};
-#if defined(__x86_64__)
-    kinds[n++] = (copy_kind){"non-temporal 128 bits", copy_sse2};
-    if (__builtin_cpu_supports("avx")) kinds[n++] = (copy_kind){"non-temporal 256 bits", copy_avx};
-    if (__builtin_cpu_supports("avx512f")) {
-        kinds[n++] = (copy_kind){"non-temporal 512 bits", copy_avx512};
-        kinds[n++] = (copy_kind){"non-temporal 512 bits, prefetch", copy_avx512_ahead};
-    }
-#endif
-    return n;
-}
-
-static void run_copy(copy_function copy, char *to, const char *from, int64_t bytes, int threads) {
-#ifdef _OPENMP
-#pragma omp parallel num_threads(threads)
-    {
-        const int64_t t = omp_get_thread_num(), n = omp_get_num_threads();
-        const int64_t begin = bytes / 256 * t / n * 256, end = bytes / 256 * (t + 1) / n * 256;
-        copy(to + begin, from + begin, end - begin);
-    }
-#else
-    (void)threads;
-    copy(to, from, bytes / 256 * 256);
-#endif
-}
-
-/* a = b + 3 c, as in McCalpin's STREAM: ordinary stores, 24 bytes an element */
-static void run_triad(double *a, const double *b, const double *c, int64_t n, int threads) {
-    (void)threads;
-#ifdef _OPENMP
-#pragma omp parallel for simd num_threads(threads)
-#endif
-    for (int64_t i = 0; i < n; i++) {
-        a[i] = b[i] + 3.0 * c[i];
-    }
-}
-
 /* ---------------------------------------------------------------- cases */
 
 typedef struct {
@@ -211,7 +98,7 @@ typedef struct {
     dukd_dtype dtype, grad_dtype;
     uint32_t n_targets, augment; /* augment ~0u: as drawn in training, each operation with probability .3 */
     bool grad, channels_last;
-    copy_function copy;
+    bench_copy_function copy;
     dukd_backend *backend;
     int64_t bytes;     /* moved in one call */
     double seconds[2]; /* best, with 1 thread and with many */
@@ -315,12 +202,12 @@ static double run_case(bench_case *k, bench_room *room, int threads) {
     const double begin = now();
     switch (k->kind) {
     case CASE_COPY:
-        run_copy(k->copy, set, set + k->bytes / 2, k->bytes / 2, threads);
+        bench_run_copy(k->copy, set, set + k->bytes / 2, k->bytes / 2, threads);
         break;
     case CASE_TRIAD: {
         const int64_t n = k->bytes / 24;
         double *a = (double *)(void *)set;
-        run_triad(a, a + n, a + 2 * n, n, threads);
+        bench_run_triad(a, a + n, a + 2 * n, n, threads);
         break;
     }
     case CASE_L1:
@@ -351,8 +238,6 @@ typedef struct {
 } bench_list;
 
 static void add_case(bench_list *l, bench_case k) {
-    const bool last_level = k.level == NULL || strcmp(k.level, "ref") != 0;
-    (void)last_level;
     k.seconds[0] = k.seconds[1] = 1e9;
     if (l->count < MAX_CASES) l->cases[l->count++] = k;
 }
@@ -625,8 +510,8 @@ int main(int argc, char **argv) {
     for (int t = 0; t < 3; t++) {
         fill_pool(&room, types[t].dtype);
         list.count = 0;
-        copy_kind copies[8];
-        const int n_copies = list_copies(copies);
+        bench_copy copies[BENCH_COPIES];
+        const int n_copies = bench_list_copies(copies);
         const int64_t bytes = 4 * tensor_bytes(f32, HR, HR);
         for (int i = 0; i < n_copies; i++) {
             add_case(&list, (bench_case){.kind = CASE_COPY,

@@ -21,11 +21,12 @@ void kernel_host_make(kernel_host *k, uint32_t threads);
 #define KERNEL_LEVELS 3
 extern const char *const kernel_levels[KERNEL_LEVELS];
 
-/* A backend, or NULL where this machine does not have the level. Fails the test for any other reason. host may be NULL. */
+/* A backend, or NULL where this machine does not have the level. Fails the test for any other reason. host
+ * may be NULL. */
 dukd_backend *kernel_backend(const char *level, const dukd_host *host);
 
-/* One of each level, NULL where this machine does not have it (which is printed): made and destroyed by the functions below,
- * which are a group's setup and teardown. */
+/* One of each level, NULL where this machine does not have it (which is printed): made and destroyed by the
+ * functions below, which are a group's setup and teardown. */
 extern dukd_backend *kernel_backends[KERNEL_LEVELS];
 int kernel_backends_make(void **state);
 int kernel_backends_free(void **state);

@@ -1,6 +1,8 @@
-/* Tensors for tests of the backend's kernels: any type, in any layout, in memory that ends exactly where they do.
+/* Tensors for tests of the backend's kernels: any type, in any layout, in memory that ends exactly where they
+ * do.
  *
- * Numbers go in and out as double by code of its own (ldexp and rint), which shares nothing with the backend. */
+ * Numbers go in and out as double by code of its own (ldexp and rint), which shares nothing with the backend.
+ */
 #ifndef DUKD_TEST_KERNEL_TENSOR_H
 #define DUKD_TEST_KERNEL_TENSOR_H
 
@@ -52,7 +54,8 @@ bool kernel_tensor_same(const kernel_tensor *a, const kernel_tensor *b);
 /* Whether every byte of the memory that belongs to no element is as it was. */
 bool kernel_tensor_margins_whole(const kernel_tensor *k);
 
-/* Where element (h, w) of an image of height x width is after the augmentation: flip columns, flip rows, transpose. */
+/* Where element (h, w) of an image of height x width is after the augmentation: flip columns, flip rows,
+ * transpose. */
 void kernel_augment_place(uint32_t augment, int64_t height, int64_t width, int64_t h, int64_t w, int64_t *row,
                           int64_t *col);
 

@@ -1,5 +1,5 @@
-/* Operation hardest: against every window added up by itself. Errors are whole multiples of 1/64, so that sums are exact and
- * ties are real; the first of them in row order is wanted. */
+/* Operation hardest: against every window added up by itself. Errors are whole multiples of 1/64, so that
+ * sums are exact and ties are real; the first of them in row order is wanted. */
 #include "kernel_host.h"
 #include "kernel_tensor.h"
 #include "support/fill.h"

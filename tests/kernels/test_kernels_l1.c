@@ -1,8 +1,8 @@
 /* Kernel l1: the reference against naive code in double, the other levels against the reference.
  *
- * Tolerance: gradients are exact (a sum of signed factors, rounded once to f32 and once to the gradient's type); a sum is
- * within 2^-23 of the sum of the magnitudes that go into it, as differences are taken in f32. Levels among themselves: the
- * same bits. */
+ * Tolerance: gradients are exact (a sum of signed factors, rounded once to f32 and once to the gradient's
+ * type); a sum is within 2^-23 of the sum of the magnitudes that go into it, as differences are taken in f32.
+ * Levels among themselves: the same bits. */
 #include "kernel_host.h"
 #include "kernel_tensor.h"
 #include "support/fill.h"

@@ -1,5 +1,5 @@
-/* Threads: the same bits for any number of them, of OpenMP's and of the host's; small tensors do not pay for threads;
- * workspaces come from the host and go back to it. */
+/* Threads: the same bits for any number of them, of OpenMP's and of the host's; small tensors do not pay for
+ * threads; workspaces come from the host and go back to it. */
 #include "kernel_host.h"
 #include "kernel_tensor.h"
 #include "support/fill.h"
@@ -27,7 +27,8 @@
 #define UNDER_TSAN 0
 #endif
 
-/* Everything a session asks of a backend, on tensors large enough for several threads: results as one block of bytes. */
+/* Everything a session asks of a backend, on tensors large enough for several threads: results as one block
+ * of bytes. */
 enum { N = 5, C = 3, HR = 90, LR = 30, SCALE = 3, OUT = LR / SCALE };
 
 typedef struct {

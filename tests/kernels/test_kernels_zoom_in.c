@@ -1,5 +1,5 @@
-/* Operation zoom in: windows and their augmentations. What is only moved must be the same bits, NaN and its payload
- * included; an inverted pixel is 1 - x, rounded once to f32 and once to the type. */
+/* Operation zoom in: windows and their augmentations. What is only moved must be the same bits, NaN and its
+ * payload included; an inverted pixel is 1 - x, rounded once to f32 and once to the type. */
 #include "kernel_host.h"
 #include "kernel_tensor.h"
 #include "support/fill.h"

@@ -1,7 +1,8 @@
-/* Operation zoom out: MATLAB's antialiased bicubic against a direct double sum over both axes, and against the golden files.
+/* Operation zoom out: MATLAB's antialiased bicubic against a direct double sum over both axes, and against
+ * the golden files.
  *
- * Tolerance against the direct sum: one unit in the last place of the type at 1 (two sums in f64, in another order, rounded
- * once); against the golden files 5e-7. Levels among themselves: the same bits. */
+ * Tolerance against the direct sum: one unit in the last place of the type at 1 (two sums in f64, in another
+ * order, rounded once); against the golden files 5e-7. Levels among themselves: the same bits. */
 #include "kernel_host.h"
 #include "kernel_tensor.h"
 #include "support/compare.h"

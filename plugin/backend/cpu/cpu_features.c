@@ -1,4 +1,5 @@
-/* Which instructions this processor has. The compiler's runtime also asks whether the system saves the wide registers. */
+/* Which instructions this processor has. The compiler's runtime also asks whether the system saves the wide
+ * registers. */
 #include "cpu_features.h"
 
 #if defined(__x86_64__)

@@ -1,4 +1,5 @@
-/* The kernels by AVX2 and F16C. Compiled with those instructions: nothing here runs before dukd_cpu_has_avx2() said yes. */
+/* The kernels by AVX2 and F16C. Compiled with those instructions: nothing here runs before
+ * dukd_cpu_has_avx2() said yes. */
 #include "cpu_kernels.h"
 
 #include "cpu_vec_avx2.h"

@@ -1,4 +1,5 @@
-/* The kernels by AVX-512 (F, BW, DQ, VL). Compiled with those instructions: nothing here runs before dukd_cpu_has_avx512() said yes. */
+/* The kernels by AVX-512 (F, BW, DQ, VL). Compiled with those instructions: nothing here runs before
+ * dukd_cpu_has_avx512() said yes. */
 #include "cpu_kernels.h"
 
 #include "cpu_vec_avx512.h"

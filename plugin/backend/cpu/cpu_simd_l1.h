@@ -1,7 +1,7 @@
 /* Kernel l1, 16 elements at a time. Included after a cpu_vec_*.h.
  *
- * Where all tensors are dense and the inputs of one type, one loop reads and writes memory directly. Else blocks of
- * those that are not dense f32 go through f32 in the first-level cache. */
+ * Where all tensors are dense and the inputs of one type, one loop reads and writes memory directly. Else
+ * blocks of those that are not dense f32 go through f32 in the first-level cache. */
 #ifndef DUKD_CPU_SIMD_L1_H
 #define DUKD_CPU_SIMD_L1_H
 
@@ -169,7 +169,8 @@ static void lane_write(const l1_lane *lane, int64_t e, const float *from, int64_
     }
 }
 
-/* Element by element up to 16, by way of f32: elements that are not there have no difference and are not written. */
+/* Element by element up to 16, by way of f32: elements that are not there have no difference and are not
+ * written. */
 static void l1_tail(l1_state *state, const dukd_l1_job *job, const l1_lane lane[4], int64_t e, int64_t n) {
     float value[16], target[2][16], grad[16], none = state->invert ? 1.0f : 0.0f;
     for (int i = 0; i < 16; i++) {

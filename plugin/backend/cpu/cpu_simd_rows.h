@@ -1,7 +1,9 @@
-/* Getting elements from any strided plane into dense f32 and back, 16 at a time. Included after a cpu_vec_*.h.
+/* Getting elements from any strided plane into dense f32 and back, 16 at a time. Included after a
+ * cpu_vec_*.h.
  *
- * Fast: rows with stride 1 or -1 (flips), and columns with stride 1 or -1 (transposes), the latter by 16 x 16 tiles in
- * registers. Everything else goes element by element. `type` is a constant wherever a loop depends on it. */
+ * Fast: rows with stride 1 or -1 (flips), and columns with stride 1 or -1 (transposes), the latter by 16 x 16
+ * tiles in registers. Everything else goes element by element. `type` is a constant wherever a loop depends
+ * on it. */
 #ifndef DUKD_CPU_SIMD_ROWS_H
 #define DUKD_CPU_SIMD_ROWS_H
 
@@ -9,8 +11,8 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* Elements that are converted or reordered at a time, by way of f32 in the first-level cache: few, so that the processor
- * reads the next ones while it works on these; for tiles, up to 16 rows. */
+/* Elements that are converted or reordered at a time, by way of f32 in the first-level cache: few, so that
+ * the processor reads the next ones while it works on these; for tiles, up to 16 rows. */
 #define BLOCK      1024
 #define TILE_BLOCK 4096
 
@@ -129,7 +131,8 @@ static void store_line(char *to, dukd_element type, int64_t stride, const float 
 
 /* ---- tiles: where it is the elements of a column that lie together */
 
-/* rows x cols (at most 16 x 16) from element (row, col) of p on, p->row_stride 1 or -1; row i goes to to[i * 16 ..]. */
+/* rows x cols (at most 16 x 16) from element (row, col) of p on, where p->row_stride is 1 or -1. Row i goes to
+ * to[16 i ..]. */
 ALWAYS_INLINE void load_tile(float *to, const dukd_plane *p, int64_t row, int64_t col, int64_t rows,
                              int64_t cols, dukd_element type) {
     const bool backward = p->row_stride < 0;
@@ -193,7 +196,8 @@ static bool plane_is_tiled(const dukd_plane *p) {
            p->col_stride != -1;
 }
 
-/* How many elements to take at a time from e on, a multiple of 16: whole rows where they fit, and for tiles 16 of them. */
+/* How many elements to take at a time from e on, a multiple of 16: whole rows where they fit, and for tiles
+ * 16 of them. */
 static int64_t plane_block(const dukd_plane *p, int64_t e) {
     const bool tiled = plane_is_tiled(p);
     const int64_t most = tiled ? TILE_BLOCK : BLOCK;
@@ -202,8 +206,8 @@ static int64_t plane_block(const dukd_plane *p, int64_t e) {
     return n > most ? most : (n + 15) / 16 * 16;
 }
 
-/* Reads a plane that will not be walked in the order of its addresses once in that order, which is several times as
- * fast; then it is in the second-level cache. Nothing is done where it is too large, or is in parts. */
+/* Reads a plane that will not be walked in the order of its addresses once in that order, which is several
+ * times as fast; then it is in the second-level cache. Not where it is too large, or in parts. */
 static void plane_touch(const dukd_plane *p) {
     int64_t stride;
     if (plane_is_line(p, &stride) && stride == 1) return;

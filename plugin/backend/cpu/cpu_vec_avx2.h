@@ -1,7 +1,8 @@
 /* Sixteen f32 at a time, by AVX2 and F16C, as two halves. Same names and same results as cpu_vec_avx512.h.
  *
- * v16: 16 x f32 in element order. d16: 16 x f64 in element order. "part" takes the first n of 16 elements, 1 <= n <= 16, and
- * touches no memory past them; the rest is zero. raw16: 16-bit elements zero-extended into the bits of an f32 lane. */
+ * v16: 16 x f32 in element order. d16: 16 x f64 in element order. "part" takes the first n of 16 elements, 1
+ * <= n <= 16, and touches no memory past them; the rest is zero. raw16: 16-bit elements zero-extended into
+ * the bits of an f32 lane. */
 #ifndef DUKD_CPU_VEC_AVX2_H
 #define DUKD_CPU_VEC_AVX2_H
 
@@ -87,8 +88,8 @@ static inline h16 raw16_of_v16(v16 x) {
     return h16_pack(_mm256_castps_si256(x.lo), _mm256_castps_si256(x.hi));
 }
 static inline h16 f16_of_v16(v16 x) {
-    const int to_nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-    return _mm256_set_m128i(_mm256_cvtps_ph(x.hi, to_nearest), _mm256_cvtps_ph(x.lo, to_nearest));
+    return _mm256_set_m128i(_mm256_cvtps_ph(x.hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+                            _mm256_cvtps_ph(x.lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 static inline __m256i bf16_half(__m256 x) {
     const __m256i u = _mm256_castps_si256(x);

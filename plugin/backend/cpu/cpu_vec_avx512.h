@@ -1,7 +1,8 @@
 /* Sixteen f32 at a time, by AVX-512 (F, BW, DQ, VL). Same names and same results as cpu_vec_avx2.h.
  *
- * v16: 16 x f32 in element order. d16: 16 x f64 in element order. "part" takes the first n of 16 elements, 1 <= n <= 16, and
- * touches no memory past them; the rest is zero. raw16: 16-bit elements zero-extended into the bits of an f32 lane. */
+ * v16: 16 x f32 in element order. d16: 16 x f64 in element order. "part" takes the first n of 16 elements, 1
+ * <= n <= 16, and touches no memory past them; the rest is zero. raw16: 16-bit elements zero-extended into
+ * the bits of an f32 lane. */
 #ifndef DUKD_CPU_VEC_AVX512_H
 #define DUKD_CPU_VEC_AVX512_H
 
