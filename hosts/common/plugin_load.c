@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/library_file.h"
+
 struct dukd_library {
     void *handle;
     const dukd_plugin *plugin;
@@ -142,15 +144,25 @@ static int check_table(dukd_library *l, dukd_failure *f) {
     return check_info(l, f);
 }
 
+/* dlerror's text, without the path that it may begin with. */
+static const char *why_not(const dukd_library *l) {
+    const char *text = dlerror();
+    const size_t length = strlen(l->path);
+    if (!text) return "no reason was given";
+    return strncmp(text, l->path, length) == 0 && strncmp(text + length, ": ", 2) == 0 ? text + length + 2
+                                                                                       : text;
+}
+
 int dukd_library_open(dukd_library **out, const char *path, dukd_failure *f) {
     *out = NULL;
     dukd_library *l = calloc(1, sizeof *l);
     if (!l) return dukd_fail_memory(f, "the plugin's record", sizeof *l);
     int status = choose_path(l, path, f);
+    if (!status) status = dukd_library_file_check(l->path, f);
     if (status) goto fail;
     l->handle = dlopen(l->path, RTLD_NOW | RTLD_LOCAL);
     if (!l->handle) {
-        status = dukd_fail(f, DUKD_FAILED, "%s: cannot be opened as a plugin: %s", l->path, dlerror());
+        status = dukd_fail(f, DUKD_FAILED, "%s: cannot be opened as a plugin: %s", l->path, why_not(l));
         goto fail;
     }
     dukd_get_plugin_draft_fn entry;

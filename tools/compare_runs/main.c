@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/json_out.h"
+#include "common/nearest.h"
 #include "runs.h"
 #include "statistics.h"
 
@@ -196,9 +198,18 @@ static const char usage[] =
     "example:\n"
     "  tools/compare experiments/demo_scratch_seed* experiments/demo_kd_seed* experiments/demo_dukd_seed*\n";
 
+static int is_same_folder(const char *a, const char *b) {
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static int read_runs(comparison *c, char **folders, dukd_failure *f) {
     for (int i = 0; i < c->count; i++) {
         dukd_run_history *h = &c->runs[i], *base = &c->runs[0];
+        for (int k = 0; k < i; k++)
+            if (is_same_folder(folders[k], folders[i]))
+                return dukd_fail(f, DUKD_MISUSED, "%s is named twice: it would count as two seeds",
+                                 folders[i]);
         int status = dukd_run_history_read(h, folders[i], c->set, c->metric, f);
         if (status) return status;
         c->first_of[i] = i;
@@ -220,6 +231,18 @@ static int misused(const char *what) {
     return DUKD_MISUSED;
 }
 
+static int misused_option(const char *word) {
+    static const char *const names[] = {"--set", "--metric", "--json", "--markdown", "--help"};
+    char what[512];
+    const int32_t hit = dukd_nearest(word, names, sizeof names / sizeof *names, sizeof *names);
+    if (hit >= 0 && strcmp(names[hit], word) == 0)
+        snprintf(what, sizeof what, "%.200s wants a value", word);
+    else
+        snprintf(what, sizeof what, "unknown option '%.200s'%s%s%s", word, hit >= 0 ? ", did you mean '" : "",
+                 hit >= 0 ? names[hit] : "", hit >= 0 ? "'?" : "");
+    return misused(what);
+}
+
 int main(int argc, char **argv) {
     static comparison c = {.metric = "psnr"};
     char *folders[MAX_RUNS];
@@ -238,7 +261,7 @@ int main(int argc, char **argv) {
         else if (strcmp(argv[i], "--metric") == 0 && i + 1 < argc)
             c.metric = argv[++i];
         else if (argv[i][0] == '-')
-            return misused("unknown or incomplete option");
+            return misused_option(argv[i]);
         else if (c.count == MAX_RUNS)
             return misused("too many runs (64 at most)");
         else
@@ -248,6 +271,9 @@ int main(int argc, char **argv) {
     int status = read_runs(&c, folders, &f);
     if (status == DUKD_DONE) status = report(&c, &f);
     for (int i = 0; i < c.count; i++) dukd_run_history_free(&c.runs[i]);
+    const int lost = ferror(stdout);
+    if ((fflush(stdout) || lost) && status == DUKD_DONE)
+        status = dukd_fail(&f, DUKD_FAILED, "cannot write to standard output: is the disk full?");
     if (status) fprintf(stderr, "dukd-compare: %s\n", f.message);
     return status;
 }

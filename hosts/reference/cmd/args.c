@@ -75,6 +75,10 @@ static int store(const dukd_arg *a, const char *text, dukd_failure *f) {
     char *end = NULL;
     switch (a->kind) {
     case DUKD_ARG_TEXT:
+        if (!*text)
+            return dukd_fail(f, DUKD_MISUSED,
+                             "%s has an empty value (an unset variable?): give one, or leave it out",
+                             a->name);
         *(const char **)a->target = text;
         return DUKD_DONE;
     case DUKD_ARG_INTEGER: {
@@ -125,7 +129,13 @@ static int parse_option(const dukd_command *c, int argc, char **argv, int *i, du
     return status;
 }
 
-static int check_count(const dukd_command *c, int32_t count, dukd_failure *f) {
+static int check_positionals(const dukd_command *c, const dukd_texts *positionals, dukd_failure *f) {
+    const int32_t count = positionals->count;
+    for (int32_t i = 0; i < count; i++)
+        if (!*positionals->items[i])
+            return dukd_fail(f, DUKD_MISUSED,
+                             "argument %d is empty (an unset variable?); usage: dukd-host %s %s (see --help)",
+                             i + 1, c->command, c->positionals);
     if (count < c->min_positionals)
         return dukd_fail(f, DUKD_MISUSED, "something is missing; usage: dukd-host %s %s (see --help)",
                          c->command, c->positionals);
@@ -153,7 +163,7 @@ int dukd_args_parse(const dukd_command *c, int argc, char **argv, dukd_texts *po
         else
             status = append(positionals, argv[i], f);
     }
-    return status ? status : check_count(c, positionals->count, f);
+    return status ? status : check_positionals(c, positionals, f);
 }
 
 void dukd_texts_free(dukd_texts *t) {

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cmd/args.h"
 #include "cmd/commands.h"
@@ -86,7 +87,7 @@ static int open_parts(preview_parts *p, const char *file, const preview_argument
     if (status == DUKD_DONE) status = dukd_ready_network_open(&p->student, &o->student, o->seed, f);
     if (status == DUKD_DONE && o->teacher.is_set)
         status = dukd_ready_network_open(&p->teacher, &o->teacher, o->seed, f);
-    if (status == DUKD_DONE) status = dukd_dataset_open(&p->set, &o->train_set.files, f);
+    if (status == DUKD_DONE) status = dukd_run_dataset_open(&p->set, &o->train_set, f);
     if (status) return status;
     const dukd_loader_options loader = {.dataset = p->set,
                                         .batch = o->train_data.batch,
@@ -99,6 +100,19 @@ static int open_parts(preview_parts *p, const char *file, const preview_argument
                                         .seed = o->seed,
                                         .first_iteration = a->iteration};
     return dukd_loader_create(&p->loader, &loader, f);
+}
+
+/* The name decides: a picture must not take the place of the option file, say. */
+static int check(const preview_arguments *a, dukd_failure *f) {
+    const size_t length = a->output ? strlen(a->output) : 0;
+    if (a->output && (length < 5 || strcasecmp(a->output + length - 4, ".png")))
+        return dukd_fail(f, DUKD_MISUSED, "--output wants the name of a PNG file, as step.png, not '%s'",
+                         a->output);
+    if (a->iteration < 1)
+        return dukd_fail(f, DUKD_MISUSED, "--iteration wants 1 or more, not %lld", (long long)a->iteration);
+    if (a->rows < 1 || a->rows > 64)
+        return dukd_fail(f, DUKD_MISUSED, "--rows wants 1 to 64, not %lld", (long long)a->rows);
+    return DUKD_DONE;
 }
 
 static int run(const char *file, const preview_arguments *a, dukd_failure *f) {
@@ -152,7 +166,7 @@ int dukd_cmd_preview(int argc, char **argv) {
         {"--iteration", NULL, DUKD_ARG_INTEGER, "N", "which step (1)", &a.iteration},
         {"--rows", NULL, DUKD_ARG_INTEGER, "N", "how many images of the batch (4)", &a.rows},
         {"--student", NULL, DUKD_ARG_FLAG, NULL, "show the student's outputs too", &a.student},
-        {"--plugin", NULL, DUKD_ARG_TEXT, "LIB.so", "the plugin (else the one that came with this program)",
+        {"--plugin", NULL, DUKD_ARG_TEXT, "LIB.so", "the plugin (else $DUKD_PLUGIN, else ../lib/libdukd.so)",
          &a.plugin},
         {"--set", NULL, DUKD_ARG_TEXTS, "KEY=VALUE", "replace a key of the option file", &a.set},
         {"--force_yml", NULL, DUKD_ARG_MANY, "KEY:KEY=VALUE", "the same in BasicSR's spelling", &a.force},
@@ -173,8 +187,7 @@ int dukd_cmd_preview(int argc, char **argv) {
         .arg_count = sizeof args / sizeof *args,
     };
     int status = dukd_args_parse(&command, argc, argv, &files, &f);
-    if (status == DUKD_DONE && (a.iteration < 1 || a.rows < 1 || a.rows > 64))
-        status = dukd_fail(&f, DUKD_MISUSED, "--iteration wants 1 or more, --rows 1 to 64");
+    if (status == DUKD_DONE) status = check(&a, &f);
     if (status == DUKD_DONE) status = run(files.items[0], &a, &f);
     dukd_texts_free(&a.set);
     dukd_texts_free(&a.force);

@@ -63,13 +63,12 @@ static int test_set(const test_networks *n, const dukd_run_dataset *set, dukd_te
         .ctx = name,
     };
     const char *save = n->a->images ? n->a->images : o->save_img ? o->results_root : NULL;
-    int status = DUKD_DONE;
-    if (save) {
+    out->set = set;
+    int status = dukd_run_dataset_open(&out->files, set, f);
+    if (status == DUKD_DONE && save) {
         status = make_folder(save, set->name, folder, sizeof folder, f);
         e.image_folder = folder;
     }
-    out->set = set;
-    if (status == DUKD_DONE) status = dukd_dataset_open(&out->files, &set->files, f);
     if (status == DUKD_DONE) status = dukd_evaluate(&out->networks, &e, out->files, f);
     if (status == DUKD_DONE) status = dukd_test_bicubic(out, o->metrics, o->metric_count, o->scale, f);
     return status;
@@ -91,6 +90,8 @@ static int open_networks(test_networks *n, dukd_failure *f) {
                          n->o->file);
     status = dukd_engine_create(&n->engine, n->o->engine, n->o->threads, f);
     if (status == DUKD_DONE) status = dukd_ready_network_open(&n->student, &student, 0, f);
+    if (status == DUKD_DONE && n->a->key)
+        status = dukd_ready_network_check_key(&n->student, n->a->key, student.pretrained, f);
     if (status == DUKD_DONE && n->o->teacher.is_set && n->o->teacher.pretrained)
         status = dukd_ready_network_open(&n->teacher, &n->o->teacher, 0, f);
     return status;
@@ -178,6 +179,8 @@ int dukd_cmd_test(int argc, char **argv) {
     const char *file = files.count ? files.items[0] : opt;
     if (status == DUKD_DONE && (!file || (files.count && opt)))
         status = dukd_fail(&f, DUKD_MISUSED, "give one option file: dukd-host test OPT.yml (see --help)");
+    if (status == DUKD_DONE && a.json && a.markdown)
+        status = dukd_fail(&f, DUKD_MISUSED, "--json and --markdown: choose one");
     if (status == DUKD_DONE) status = run(file, &a, &f);
     dukd_texts_free(&a.set);
     dukd_texts_free(&a.force);

@@ -1,20 +1,20 @@
 /* dukd-host upscale: super-resolves images of any size, tile by tile. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/args.h"
 #include "cmd/commands.h"
+#include "cmd/upscale_jobs.h"
 #include "data/image.h"
-#include "data/image_list.h"
 #include "engine/tiles.h"
 #include "train/experiment.h"
 #include "train/file_network.h"
 #include "train/run_options.h"
 #include "train/weights.h"
+
+#define NOT_GIVEN INT64_MIN
 
 typedef struct {
     const char *model, *opt, *key, *folder, *suffix;
@@ -72,55 +72,33 @@ static void show_tiles(void *ctx, int64_t done, int64_t count) {
     fflush(stderr);
 }
 
-static int upscale_one(const upscale_network *n, const upscale_arguments *a, const char *path,
+static int upscale_one(const upscale_network *n, const upscale_arguments *a, const dukd_upscale_job *job,
                        dukd_failure *f) {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *slash = strrchr(job->in, '/');
     int32_t up = dukd_graph_upscale(n->ready.graph);
-    char out[4096];
-    upscale_image image = {.name = name, .show = !a->quiet && isatty(STDERR_FILENO)};
-    int length = snprintf(out, sizeof out, "%s/%.*s%s.png", a->folder, (int)dukd_image_stem_length(name),
-                          name, a->suffix ? a->suffix : "");
-    if (length < 0 || (size_t)length >= sizeof out)
-        return dukd_fail(f, DUKD_MISUSED, "%s: the output's path is too long", path);
-    int status = dukd_image_read(path, &image.in, f);
+    upscale_image image = {.name = slash ? slash + 1 : job->in, .show = !a->quiet && isatty(STDERR_FILENO)};
+    int status = dukd_image_read(job->in, &image.in, f);
     if (status) return status;
     if ((int64_t)image.in.width * up > DUKD_IMAGE_MAX_SIDE ||
         (int64_t)image.in.height * up > DUKD_IMAGE_MAX_SIDE)
         status =
             dukd_fail(f, DUKD_FAILED, "%s: %d x %d times %d is more than %d pixels on a side: cut it first",
-                      path, image.in.width, image.in.height, up, DUKD_IMAGE_MAX_SIDE);
+                      job->in, image.in.width, image.in.height, up, DUKD_IMAGE_MAX_SIDE);
     if (status == DUKD_DONE)
         status = dukd_image_create(&image.out, image.in.width * up, image.in.height * up, 8, f);
     const dukd_tile_options tiles = {.tile = (int32_t)a->tile,
-                                     .overlap = (int32_t)a->overlap,
+                                     .overlap = a->overlap == NOT_GIVEN ? -1 : (int32_t)a->overlap,
                                      .ctx = &image,
                                      .read = read_window,
                                      .write = write_part,
                                      .progress = show_tiles};
     if (status == DUKD_DONE)
         status = dukd_tiles_run(n->network, n->ready.graph, image.in.height, image.in.width, &tiles, f);
-    if (status == DUKD_DONE) status = dukd_image_write_png(out, &image.out, f);
+    if (status == DUKD_DONE) status = dukd_image_write_png(job->out, &image.out, f);
     if (status == DUKD_DONE && !a->quiet)
-        printf("%s -> %s (%d x %d)\n", path, out, image.out.width, image.out.height);
+        printf("%s -> %s (%d x %d)\n", job->in, job->out, image.out.width, image.out.height);
     dukd_image_free(&image.in);
     dukd_image_free(&image.out);
-    return status;
-}
-
-/* A file, or all images of a folder. */
-static int upscale_path(const upscale_network *n, const upscale_arguments *a, const char *path,
-                        dukd_failure *f) {
-    struct stat st;
-    dukd_image_list list = {0};
-    if (stat(path, &st)) return dukd_fail(f, DUKD_FAILED, "%s: cannot be read: %s", path, strerror(errno));
-    if (!S_ISDIR(st.st_mode)) return upscale_one(n, a, path, f);
-    int status = dukd_image_list_read(path, &list, f);
-    for (int64_t i = 0; i < list.count && status == DUKD_DONE; i++) {
-        char *file = dukd_image_path(path, list.files[i]);
-        status = file ? upscale_one(n, a, file, f) : dukd_fail_memory(f, "a path", strlen(path) + 256);
-        free(file);
-    }
-    dukd_image_list_free(&list);
     return status;
 }
 
@@ -148,6 +126,8 @@ static int open_network(upscale_network *n, const upscale_arguments *a, dukd_fai
     if (status == DUKD_DONE && !a->opt) status = dukd_file_network(a->model, &from.spec, f);
     if (status == DUKD_DONE) status = dukd_engine_create(&n->engine, "auto", (int32_t)a->threads, f);
     if (status == DUKD_DONE) status = dukd_ready_network_open(&n->ready, &from, 0, f);
+    if (status == DUKD_DONE && a->key)
+        status = dukd_ready_network_check_key(&n->ready, a->key, from.pretrained, f);
     if (status == DUKD_DONE)
         status = dukd_network_create(&n->network, n->engine, n->ready.graph, precision, f);
     if (status == DUKD_DONE) status = dukd_network_set_weights(n->network, n->ready.weights, f);
@@ -157,10 +137,13 @@ static int open_network(upscale_network *n, const upscale_arguments *a, dukd_fai
 
 static int run(const dukd_texts *inputs, const upscale_arguments *a, dukd_failure *f) {
     upscale_network n = {0};
-    int status = open_network(&n, a, f);
+    dukd_upscale_jobs jobs;
+    int status = dukd_upscale_jobs_make(&jobs, inputs->items, inputs->count, a->folder, a->suffix, f);
+    if (status == DUKD_DONE) status = open_network(&n, a, f);
     if (status == DUKD_DONE) status = dukd_make_folders(a->folder, f);
-    for (int32_t i = 0; i < inputs->count && status == DUKD_DONE; i++)
-        status = upscale_path(&n, a, inputs->items[i], f);
+    for (int64_t i = 0; i < jobs.count && status == DUKD_DONE; i++)
+        status = upscale_one(&n, a, &jobs.items[i], f);
+    dukd_upscale_jobs_free(&jobs);
     dukd_network_destroy(n.network);
     dukd_ready_network_close(&n.ready);
     dukd_engine_destroy(n.engine);
@@ -171,16 +154,24 @@ static int check(const upscale_arguments *a, dukd_failure *f) {
     if (!a->folder) return dukd_fail(f, DUKD_MISUSED, "where to? give -o DIR");
     if (!a->model && !a->opt) return dukd_fail(f, DUKD_MISUSED, "which network? give -m NET.safetensors");
     if (a->tile < 16 || a->tile > DUKD_IMAGE_MAX_SIDE)
-        return dukd_fail(f, DUKD_MISUSED, "--tile wants 16 to %d pixels", DUKD_IMAGE_MAX_SIDE);
-    if (a->overlap < -1 || a->overlap > 4096)
-        return dukd_fail(f, DUKD_MISUSED, "--overlap wants 0 to 4096 pixels");
-    if (a->threads < 0 || a->threads > 4096)
-        return dukd_fail(f, DUKD_MISUSED, "--threads wants 0 (all) to 4096");
+        return dukd_fail(f, DUKD_MISUSED, "--tile wants 16 to %d pixels, not %lld", DUKD_IMAGE_MAX_SIDE,
+                         (long long)a->tile);
+    if (a->overlap != NOT_GIVEN && (a->overlap < 0 || a->overlap > 4096))
+        return dukd_fail(f, DUKD_MISUSED, "--overlap wants 0 to 4096 pixels, not %lld",
+                         (long long)a->overlap);
+    if (a->threads < 0 || a->threads > 1024)
+        return dukd_fail(f, DUKD_MISUSED, "--threads wants 0 (all) to 1024, not %lld", (long long)a->threads);
+    if (a->suffix && strchr(a->suffix, '/'))
+        return dukd_fail(f, DUKD_MISUSED, "--suffix becomes part of a file name, so it has no '/': '%s'",
+                         a->suffix);
+    if (a->set.count && !a->opt)
+        return dukd_fail(f, DUKD_MISUSED,
+                         "--set replaces a key of an option file: name it with --opt OPT.yml");
     return DUKD_DONE;
 }
 
 int dukd_cmd_upscale(int argc, char **argv) {
-    upscale_arguments a = {.tile = 1024, .overlap = -1};
+    upscale_arguments a = {.tile = 1024, .overlap = NOT_GIVEN};
     dukd_texts inputs = {0};
     dukd_failure f = {0};
     const dukd_arg args[] = {
@@ -189,7 +180,7 @@ int dukd_cmd_upscale(int argc, char **argv) {
         {"--output", "-o", DUKD_ARG_TEXT, "DIR", "folder for the results, NAME.png each", &a.folder},
         {"--opt", NULL, DUKD_ARG_TEXT, "OPT.yml",
          "option file with network_g, for weights that do not name theirs", &a.opt},
-        {"--set", NULL, DUKD_ARG_TEXTS, "KEY=VALUE", "replace a key of the option file", &a.set},
+        {"--set", NULL, DUKD_ARG_TEXTS, "KEY=VALUE", "replace a key of the option file (with --opt)", &a.set},
         {"--param-key", NULL, DUKD_ARG_TEXT, "KEY", "params or params_ema (params_ema where the file has it)",
          &a.key},
         {"--suffix", NULL, DUKD_ARG_TEXT, "TEXT", "put behind the names: _x4", &a.suffix},
@@ -206,7 +197,9 @@ int dukd_cmd_upscale(int argc, char **argv) {
         .command = "upscale",
         .summary = "Super-resolves images of any size with a trained network.",
         .positionals = "-m NET IN... -o DIR",
-        .details = "IN is an image (PNG, TIFF, JPEG) or a folder of them. Results are 8-bit PNG.",
+        .details = "IN is an image (PNG, TIFF, JPEG) or a folder of them. Results are 8-bit PNG, "
+                   "DIR/NAME.png, or with\n"
+                   "--suffix DIR/NAMESUFFIX.png; those of an earlier run are replaced, an input never is.",
         .example = "dukd-host upscale -m net_g_best.safetensors photo.png -o results\n"
                    "dukd-host upscale -m net_g_best.safetensors photos -o results --tile 256 --bf16",
         .min_positionals = 1,

@@ -34,6 +34,16 @@ static void help(FILE *to) {
                 "\nexample:\n  dukd-host train yaml/demo/dukd.yml\n");
 }
 
+/* What was printed may have been lost long before the end: on a full disk, in a closed pipe. */
+static int end(const char *command, int status) {
+    const int lost = ferror(stdout);
+    if (!fflush(stdout) && !lost) return status;
+    if (status != DUKD_DONE) return status; /* it has been said what failed */
+    fprintf(stderr, "dukd-host%s%s: cannot write to standard output: is the disk full?\n", command ? " " : "",
+            command ? command : "");
+    return DUKD_FAILED;
+}
+
 static int unknown(const char *word) {
     int32_t hit = dukd_nearest(word, &commands[0].name, COMMANDS, sizeof *commands);
     fprintf(stderr, "dukd-host: unknown command '%s'", word);
@@ -49,20 +59,13 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         help(stdout);
-        return DUKD_DONE;
+        return end(NULL, DUKD_DONE);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("dukd-host " DUKD_VERSION "\n");
-        return DUKD_DONE;
+        return end(NULL, DUKD_DONE);
     }
     for (int i = 0; i < COMMANDS; i++)
-        if (strcmp(argv[1], commands[i].name) == 0) {
-            int status = commands[i].run(argc - 1, argv + 1);
-            if (fflush(stdout) && status == DUKD_DONE) {
-                fprintf(stderr, "dukd-host %s: cannot write to standard output\n", argv[1]);
-                return DUKD_FAILED;
-            }
-            return status;
-        }
+        if (strcmp(argv[1], commands[i].name) == 0) return end(argv[1], commands[i].run(argc - 1, argv + 1));
     return unknown(argv[1]);
 }

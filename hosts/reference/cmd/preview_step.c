@@ -257,7 +257,11 @@ int dukd_preview_run(dukd_preview *out, const dukd_preview_request *r, dukd_fail
     int status = make_networks(&p, f);
     if (status == DUKD_DONE) {
         int32_t code = r->plugin->create_session(&params, &session, &e);
-        if (code != DUKD_OK) status = dukd_fail_plugin(f, "create_session", code, &e);
+        dukd_failure why = {0};
+        if (code != DUKD_OK) {
+            dukd_fail_plugin(&why, "create_session", code, &e);
+            status = dukd_run_refused(o, &why, f);
+        }
     }
     if (status == DUKD_DONE)
         status = add_column(&p, "x (LR)", lr_shape, copy_of(r->batch->lr, (size_t)count_of(lr_shape) * 4), f);

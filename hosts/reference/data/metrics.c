@@ -13,8 +13,16 @@ typedef struct {
     int32_t channels;                 /* 1: Y, 3: RGB */
 } metric_area;
 
+int dukd_metric_check_size(int32_t width, int32_t height, dukd_metric_options o, int ssim, dukd_failure *f) {
+    const int64_t border = o.crop_border, least = 2 * border + (ssim ? WINDOW : 1);
+    if (border >= 0 && width >= least && height >= least) return DUKD_DONE;
+    return dukd_fail(f, DUKD_MISUSED,
+                     "an image of %d x %d pixels is too small for a border of %d%s: take a smaller border",
+                     width, height, o.crop_border, ssim ? " and SSIM's window of 11" : "");
+}
+
 static int area_of(metric_area *area, const dukd_image *a, const dukd_image *b, dukd_metric_options o,
-                   int32_t least, dukd_failure *f) {
+                   int ssim, dukd_failure *f) {
     if (a->depth != 8 || b->depth != 8) {
         return dukd_fail(f, DUKD_MISUSED, "PSNR and SSIM compare 8-bit images; these have %d and %d bits",
                          a->depth, b->depth);
@@ -23,19 +31,15 @@ static int area_of(metric_area *area, const dukd_image *a, const dukd_image *b, 
         return dukd_fail(f, DUKD_FAILED, "images of different size cannot be compared: %d x %d and %d x %d",
                          a->width, a->height, b->width, b->height);
     }
-    const int64_t border = o.crop_border, width = a->width - 2 * border, height = a->height - 2 * border;
-    if (border < 0 || width < least || height < least) {
-        return dukd_fail(
-            f, DUKD_MISUSED,
-            "an image of %d x %d pixels is too small for a border of %d%s: take a smaller border", a->width,
-            a->height, o.crop_border, least > 1 ? " and SSIM's window of 11" : "");
-    }
+    int status = dukd_metric_check_size(a->width, a->height, o, ssim, f);
+    if (status) return status;
+    const int32_t border = o.crop_border, width = a->width - 2 * border, height = a->height - 2 * border;
     *area = (metric_area){.a = a,
                           .b = b,
-                          .top = (int32_t)border,
-                          .left = (int32_t)border,
-                          .width = (int32_t)width,
-                          .height = (int32_t)height,
+                          .top = border,
+                          .left = border,
+                          .width = width,
+                          .height = height,
                           .channels = o.y_channel ? 1 : 3};
     return DUKD_DONE;
 }
@@ -56,7 +60,7 @@ static void row_of(const metric_area *area, const dukd_image *image, int32_t y, 
 int dukd_metric_psnr(const dukd_image *a, const dukd_image *b, dukd_metric_options o, double *psnr,
                      dukd_failure *f) {
     metric_area area;
-    int status = area_of(&area, a, b, o, 1, f);
+    int status = area_of(&area, a, b, o, 0, f);
     if (status) return status;
     double *rows = malloc(2 * (size_t)area.width * sizeof *rows);
     if (!rows)
@@ -122,7 +126,7 @@ static double ssim_row(const double *m, int32_t count) {
 int dukd_metric_ssim(const dukd_image *a, const dukd_image *b, dukd_metric_options o, double *ssim,
                      dukd_failure *f) {
     metric_area area;
-    int status = area_of(&area, a, b, o, WINDOW, f);
+    int status = area_of(&area, a, b, o, 1, f);
     if (status) return status;
     const int32_t valid = area.width - WINDOW + 1;
     const size_t moments = MOMENTS * (size_t)valid; /* doubles of one row of moments */

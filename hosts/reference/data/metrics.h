@@ -16,6 +16,8 @@ typedef struct {
 /* a, b: 8-bit images of equal size, larger than twice the border (SSIM: by 11 pixels at least). PSNR in dB
  * against 255, INFINITY for equal images. SSIM: 11x11 Gaussian, sigma 1.5, valid region, mean over the pixels
  * and, in RGB, the channels. */
+/* DUKD_MISUSED where images of this size are too small for PSNR (ssim 0) or SSIM (ssim 1). */
+int dukd_metric_check_size(int32_t width, int32_t height, dukd_metric_options o, int ssim, dukd_failure *f);
 int dukd_metric_psnr(const dukd_image *a, const dukd_image *b, dukd_metric_options o, double *psnr,
                      dukd_failure *f);
 int dukd_metric_ssim(const dukd_image *a, const dukd_image *b, dukd_metric_options o, double *ssim,

@@ -103,8 +103,8 @@ typedef struct {
 } reader;
 
 static int damaged(const reader *r, const char *what) {
-    return dukd_fail(r->f, DUKD_FAILED, "%s:%lld: %s: make the set anew by dukd-host prepare", r->path,
-                     (long long)r->line, what);
+    return dukd_fail(r->f, DUKD_FAILED, "%s:%lld: %s: remove this file and run dukd-host prepare again",
+                     r->path, (long long)r->line, what);
 }
 
 static char *next_line(reader *r) {

@@ -240,6 +240,23 @@ static void average(dukd_evaluation *e) {
     }
 }
 
+int dukd_evaluate_check(const dukd_dataset *set, const dukd_run_metric *metrics, int32_t count,
+                        dukd_failure *f) {
+    const int32_t scale = dukd_dataset_scale(set);
+    for (int64_t i = 0; i < dukd_dataset_count(set); i++)
+        for (int32_t m = 0; m < count; m++) {
+            int32_t width, height;
+            dukd_failure why = {0};
+            dukd_dataset_size(set, i, &width, &height);
+            int status = dukd_metric_check_size(width * scale, height * scale, metrics[m].options,
+                                                metrics[m].kind == DUKD_METRIC_SSIM, &why);
+            if (status)
+                return dukd_fail(f, status, "%s: %s (crop_border of %s), or remove the image",
+                                 dukd_dataset_path(set, i), why.message, metrics[m].name);
+        }
+    return 0;
+}
+
 static int check_network(const dukd_graph *g, const dukd_dataset *set, const char *which, dukd_failure *f) {
     const int32_t up = dukd_graph_upscale(g), scale = dukd_dataset_scale(set);
     if (up == scale) return 0;
@@ -258,6 +275,7 @@ int dukd_evaluate(dukd_evaluation *out, const dukd_evaluate_options *o, const du
     *out = (dukd_evaluation){.count = dukd_dataset_count(set)};
     int status = check_network(o->graph, set, "network", f);
     if (!status && o->teacher_graph) status = check_network(o->teacher_graph, set, "teacher", f);
+    if (!status) status = dukd_evaluate_check(set, o->metrics, o->metric_count, f);
     if (status) goto end;
     out->images = calloc((size_t)out->count + 1, sizeof *out->images);
     if (!out->images) {

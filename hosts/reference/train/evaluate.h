@@ -50,6 +50,9 @@ typedef struct {
     void *ctx;
 } dukd_evaluate_options;
 
+/* DUKD_MISUSED, naming the image, where one is too small to be measured. dukd_evaluate begins with it. */
+int dukd_evaluate_check(const dukd_dataset *set, const dukd_run_metric *metrics, int32_t count,
+                        dukd_failure *f);
 int dukd_evaluate(dukd_evaluation *out, const dukd_evaluate_options *options, const dukd_dataset *set,
                   dukd_failure *f);
 void dukd_evaluation_free(dukd_evaluation *e); /* NULL and zeroed allowed */

@@ -5,6 +5,7 @@
 
 #include "common/safetensors.h"
 #include "dukd_yaml.h"
+#include "train/weights.h"
 
 /* The options of a flat mapping as the settings of a network: JSON is YAML, so the option files' reader reads it. */
 static int read_spec(const char *path, const dukd_yaml_flat *flat, dukd_model_spec *out, dukd_failure *f) {
@@ -35,7 +36,8 @@ int dukd_file_network(const char *path, dukd_model_spec *out, dukd_failure *f) {
     dukd_yaml *doc = NULL;
     dukd_yaml_flat *flat = NULL;
     dukd_yaml_error error = {0};
-    int status = dukd_tensor_file_open(&file, path, f);
+    int status = dukd_weights_refuse_pytorch(path, f);
+    if (!status) status = dukd_tensor_file_open(&file, path, f);
     if (status) return status;
     const char *text = dukd_tensor_file_metadata(file, DUKD_NETWORK_METADATA);
     if (!text) {

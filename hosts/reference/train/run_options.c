@@ -175,6 +175,13 @@ int dukd_run_dataset_open(dukd_dataset **out, const dukd_run_dataset *set, dukd_
     return status ? dukd_fail(f, status, "%s: datasets.%s: %s", set->place, set->key, why.message) : 0;
 }
 
+int dukd_run_refused(const dukd_run_options *o, const dukd_failure *why, dukd_failure *f) {
+    const size_t length = strlen(o->file);
+    const int has_place = (!strncmp(why->message, o->file, length) && why->message[length] == ':') ||
+                          !strncmp(why->message, "--", 2); /* "--set argument 1:1:4: ..." */
+    return dukd_fail(f, why->status, "%s%s%s", has_place ? "" : o->file, has_place ? "" : ": ", why->message);
+}
+
 static int missing(const dukd_run_options *o, const char *key, const char *what, dukd_failure *f) {
     return dukd_fail(f, DUKD_MISUSED, "%s: %s is missing: %s", o->file, key, what);
 }

@@ -131,6 +131,10 @@ void dukd_run_options_destroy(dukd_run_options *o); /* NULL allowed */
 /* dukd_dataset_open; a failure begins with the section's place and key. */
 int dukd_run_dataset_open(dukd_dataset **out, const dukd_run_dataset *set, dukd_failure *f);
 
+/* Passes on why a plugin refused the options: a message without a place of its own begins with the file. Returns
+ * why->status. */
+int dukd_run_refused(const dukd_run_options *o, const dukd_failure *why, dukd_failure *f);
+
 /* DUKD_MISUSED, naming the key, where something is missing that a training run (a test) needs. */
 int dukd_run_options_need_training(const dukd_run_options *o, dukd_failure *f);
 int dukd_run_options_need_test(const dukd_run_options *o, dukd_failure *f);

@@ -120,6 +120,7 @@ static int open_average(dukd_run *r, dukd_failure *f) {
     memcpy(r->start_ema, r->student.weights, (size_t)count * sizeof(float));
     int status = dukd_weights_load(from->pretrained, "params_ema", from->strict, r->student.graph,
                                    r->start_ema, &report, f);
+    if (!status) status = dukd_weights_check(r->student.graph, r->start_ema, from->pretrained, f);
     if (!status) dukd_run_log_info(&r->log, "the average starts from '%s' of the same file", report.key);
     return status;
 }
@@ -223,10 +224,11 @@ static int open_learner(dukd_run *r, dukd_failure *f) {
         .start = r->student.weights,
         .start_ema = r->start_ema,
     };
-    int status = dukd_learner_create(&r->learner, &options, f);
+    dukd_failure why = {0};
+    int status = dukd_learner_create(&r->learner, &options, &why);
     free(r->start_ema);
     r->start_ema = NULL;
-    return status;
+    return status ? dukd_run_refused(o, &why, f) : 0;
 }
 
 static int go_on(dukd_run *r, dukd_failure *f) {

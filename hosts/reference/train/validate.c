@@ -16,6 +16,8 @@ int dukd_validator_open(dukd_validator *v, dukd_failure *f) {
         status = dukd_fail_memory(f, "the validation sets", (unsigned long long)count * 64);
     for (int32_t i = 0; i < count && !status; i++)
         status = dukd_run_dataset_open(&v->sets[i], &v->options->val[i], f);
+    for (int32_t i = 0; i < count && !status; i++) /* now, not after hours of training */
+        status = dukd_evaluate_check(v->sets[i], v->options->metrics, v->options->metric_count, f);
     if (status) dukd_validator_close(v);
     return status;
 }

@@ -1,6 +1,7 @@
 /* Weights of a network in safetensors files, and networks of an option file made ready. */
 #include "train/weights.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,18 +171,22 @@ static int is_pytorch(const char *path) {
            (memcmp(start, "PK\3\4", 4) == 0 || (start[0] == 0x80 && start[1] >= 2 && start[1] <= 5));
 }
 
+int dukd_weights_refuse_pytorch(const char *path, dukd_failure *f) {
+    if (!is_pytorch(path)) return 0;
+    return dukd_fail(
+        f, DUKD_FAILED,
+        "%s: is a PyTorch checkpoint, which is not read yet: save its 'params' as safetensors first "
+        "(Python: safetensors.torch.save_file(torch.load(FILE)['params'], 'net.safetensors'))",
+        path);
+}
+
 int dukd_weights_load(const char *path, const char *param_key, int strict, const dukd_graph *g,
                       float *weights, dukd_weights_report *report, dukd_failure *f) {
     dukd_weights_report r = {0};
     dukd_tensor_file *file = NULL;
     char keys[200];
-    if (is_pytorch(path))
-        return dukd_fail(
-            f, DUKD_FAILED,
-            "%s: is a PyTorch checkpoint, which is not read yet: save its 'params' as safetensors first "
-            "(Python: safetensors.torch.save_file(torch.load(FILE)['params'], 'net.safetensors'))",
-            path);
-    int status = dukd_tensor_file_open(&file, path, f);
+    int status = dukd_weights_refuse_pytorch(path, f);
+    if (!status) status = dukd_tensor_file_open(&file, path, f);
     if (status) return status;
     const char *key = choose_key(file, param_key, g);
     if (!key) {
@@ -204,6 +209,18 @@ int dukd_weights_load(const char *path, const char *param_key, int strict, const
 end:
     dukd_tensor_file_close(file);
     return status;
+}
+
+int dukd_weights_check(const dukd_graph *g, const float *weights, const char *path, dukd_failure *f) {
+    for (int32_t i = 0; i < dukd_graph_param_count(g); i++) {
+        const dukd_param *p = dukd_graph_param(g, i);
+        for (int64_t k = 0; k < p->count; k++)
+            if (!isfinite(weights[p->offset + k]))
+                return dukd_fail(f, DUKD_FAILED,
+                                 "%s: %.80s holds values that are not finite: take another checkpoint", path,
+                                 p->name);
+    }
+    return 0;
 }
 
 /* ---------------------------------------------------------------- writing */
@@ -286,6 +303,7 @@ int dukd_ready_network_open(dukd_ready_network *out, const dukd_run_network *fro
         dukd_failure why = {0};
         status = dukd_weights_load(from->pretrained, from->param_key, from->strict, out->graph, out->weights,
                                    &out->report, &why);
+        if (!status) status = dukd_weights_check(out->graph, out->weights, from->pretrained, &why);
         if (status && from->pretrained_place)
             dukd_fail(f, status, "%s: %s", from->pretrained_place, why.message);
         else if (status)
@@ -295,6 +313,13 @@ int dukd_ready_network_open(dukd_ready_network *out, const dukd_run_network *fro
 fail:
     dukd_ready_network_close(out);
     return status;
+}
+
+int dukd_ready_network_check_key(const dukd_ready_network *n, const char *key, const char *path,
+                                 dukd_failure *f) {
+    if (strcmp(n->report.key, key) == 0) return 0;
+    return dukd_fail(f, DUKD_FAILED, "%s: has no weights under the key '%s'; there is %s%s%s", path, key,
+                     n->report.key[0] ? "'" : "no key", n->report.key, n->report.key[0] ? "'" : "");
 }
 
 void dukd_ready_network_close(dukd_ready_network *n) {

@@ -33,6 +33,12 @@ typedef struct {
 int dukd_weights_load(const char *path, const char *param_key, int strict, const dukd_graph *g,
                       float *weights, dukd_weights_report *report, dukd_failure *f);
 
+/* DUKD_FAILED, naming the parameter, where one of them has a NaN or an infinity, which spoils all that is computed from it. */
+int dukd_weights_check(const dukd_graph *g, const float *weights, const char *path, dukd_failure *f);
+
+/* DUKD_FAILED, with what to do, where the file is torch.save's; people will try. */
+int dukd_weights_refuse_pytorch(const char *path, dukd_failure *f);
+
 /* Writes the network file: `params`, and `ema` where it is not NULL. */
 int dukd_weights_save(const char *path, const dukd_graph *g, const float *params, const float *ema,
                       const dukd_st_entry *metadata, int32_t metadata_count, dukd_failure *f);
@@ -55,6 +61,9 @@ typedef struct {
 } dukd_ready_network;
 int dukd_ready_network_open(dukd_ready_network *out, const dukd_run_network *from, uint64_t seed,
                             dukd_failure *f);
+/* DUKD_FAILED where other weights were read than those a person has asked for by name. */
+int dukd_ready_network_check_key(const dukd_ready_network *n, const char *key, const char *path,
+                                 dukd_failure *f);
 void dukd_ready_network_close(dukd_ready_network *n); /* NULL and zeroed allowed */
 
 #endif
