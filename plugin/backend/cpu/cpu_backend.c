@@ -2,6 +2,7 @@
 #include "cpu_backend.h"
 #include "cpu_cache.h"
 #include "cpu_features.h"
+#include "report.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,14 +10,6 @@
 #include <string.h>
 
 #define ALIGNMENT 64u
-
-static int32_t fail(dukd_error *error, int32_t code, const char *message) {
-    if (error != NULL) {
-        error->code = code;
-        (void)snprintf(error->message, sizeof error->message, "%s", message);
-    }
-    return code;
-}
 
 /* The reference, overridden by what is there, up to `level`; false: `level` is not known or not to be had. */
 static bool choose_kernels(dukd_kernels *k, const char *level) {
@@ -44,8 +37,8 @@ static void release_workspace(dukd_cpu_backend *b) {
 void *dukd_cpu_workspace(dukd_cpu_backend *b, int64_t count, int64_t bytes, dukd_error *error) {
     const uint64_t most = (uint64_t)INT64_MAX - ALIGNMENT;
     if (count < 0 || bytes <= 0 || (uint64_t)count > most / (uint64_t)bytes) {
-        (void)fail(error, DUKD_E_MEMORY,
-                   "out of memory: the workspace's size overflows; use smaller batches");
+        (void)dukd_report(error, DUKD_E_MEMORY,
+                          "out of memory: the workspace's size overflows; use smaller batches");
         return NULL;
     }
     const uint64_t size = ((uint64_t)count * (uint64_t)bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -54,10 +47,8 @@ void *dukd_cpu_workspace(dukd_cpu_backend *b, int64_t count, int64_t bytes, dukd
     b->workspace = b->alloc != NULL ? b->alloc(b->ctx, DUKD_DEVICE_CPU, 0, size, ALIGNMENT, NULL)
                                     : aligned_alloc(ALIGNMENT, size);
     if (b->workspace == NULL) {
-        char message[128];
-        (void)snprintf(message, sizeof message,
-                       "out of memory: the cpu backend's workspace needs %" PRIu64 " bytes", size);
-        (void)fail(error, DUKD_E_MEMORY, message);
+        (void)dukd_report(error, DUKD_E_MEMORY,
+                          "out of memory: the cpu backend's workspace needs %" PRIu64 " bytes", size);
         return NULL;
     }
     b->workspace_bytes = size;
@@ -75,12 +66,12 @@ int32_t dukd_backend_cpu_create(dukd_backend **out, const dukd_host *host, const
     *out = NULL;
     dukd_kernels kernels;
     if (!choose_kernels(&kernels, level)) {
-        return fail(error, DUKD_E_UNSUPPORTED,
-                    "this processor does not have the instruction set asked for; leave the choice "
-                    "to the plugin");
+        return dukd_report(
+            error, DUKD_E_UNSUPPORTED,
+            "this processor does not have the instruction set '%s'; leave the choice to the plugin", level);
     }
     dukd_cpu_backend *b = calloc(1, sizeof *b);
-    if (b == NULL) return fail(error, DUKD_E_MEMORY, "out of memory: the cpu backend itself");
+    if (b == NULL) return dukd_report(error, DUKD_E_MEMORY, "out of memory: the cpu backend itself");
     b->kernels = kernels;
     b->cache_bytes = dukd_cache_last_level_bytes();
     dukd_parallel_init(&b->parallel, host);
