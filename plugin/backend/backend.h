@@ -1,12 +1,13 @@
 /* What a session asks of a device: one table of operations.
  *
- * A backend fills the table with its plain reference first and then overrides what this machine does faster. The session
- * (session.c and what it calls) decides what is computed; a backend only computes. All tensors are N x C x H x W, f32, f16
- * or bf16, any strides, on the backend's device; arithmetic is f32, sums are f64 in an order that does not depend on
- * the number of threads. Arguments are checked before they come here.
+ * A backend fills the table with its plain reference first and then overrides what this machine does faster.
+ * The session (session.c and what it calls) decides what is computed; a backend only computes. All tensors
+ * are N x C x H x W, f32, f16 or bf16, any strides, on the backend's device; arithmetic is f32, sums are f64
+ * in an order that does not depend on the number of threads. Arguments are checked before they come here.
  *
- * D, the augmentation of a sample, is a set of DUKD_AUGMENT_ bits in the normal form of dukd_plugin.h: flip columns, flip rows,
- * transpose, invert, in this order. augment/ turns every other description into that form and gives inverses. */
+ * D, the augmentation of a sample, is a set of DUKD_AUGMENT_ bits in the normal form of dukd_plugin.h: flip
+ * columns, flip rows, transpose, invert, in this order. augment/ turns every other description into that form
+ * and gives inverses. */
 #ifndef DUKD_BACKEND_H
 #define DUKD_BACKEND_H
 
@@ -23,9 +24,9 @@ typedef struct {
     const uint32_t *augment;          /* [samples] */
 } dukd_zoom_in_args;
 
-/* Zoom out: `plain` is lr scaled down by `scale`: antialiased bicubic, a = -0.5, kernel widened by the scale, weights
- * normalised, symmetric border, size ceil(h / scale) x ceil(w / scale), height first, not rounded, not clamped.
- * Output o is centred on (o + 1/2) scale - 1/2. `augmented` is D_k of it. Either may be NULL. */
+/* Zoom out: `plain` is lr scaled down by `scale`: antialiased bicubic, a = -0.5, kernel widened by the scale,
+ * weights normalised, symmetric border, size ceil(h / scale) x ceil(w / scale), height first, not rounded,
+ * not clamped. Output o is centred on (o + 1/2) scale - 1/2. `augmented` is D_k of it. Either may be NULL. */
 typedef struct {
     const dukd_tensor *lr;
     const dukd_tensor *plain, *augmented;
@@ -37,21 +38,22 @@ typedef struct {
 /* L1 terms of one student output against up to two targets, and their gradient, in one pass over memory:
  *     sum[t]  = sum over all elements of |B_k(value) - target_t|          (f64; t < n_targets)
  *     grad    = sum over t of factor[t] * d sum[t] / d value              (value's indices; sign(0) = 0)
- * B_k maps the augmented output back: it is given in normal form too (D^-1 in paper mode, D applied again in official
- * mode), shape of target = shape of B(value). grad NULL: sums only. NaN and Inf go through. */
+ * B_k maps the augmented output back: it is given in normal form too (D^-1 in paper mode, D applied again in
+ * official mode), shape of target = shape of B(value). grad NULL: sums only. NaN and Inf go through. */
 typedef struct {
     const dukd_tensor *value;
     const dukd_tensor *grad;      /* f32 or the value's type */
     const dukd_tensor *target[2]; /* any of the three types */
     double factor[2];
-    uint32_t n_targets;           /* 1 or 2; 0: grad is filled with zeros */
+    uint32_t n_targets; /* 1 or 2; 0: grad is filled with zeros */
     uint32_t pad0;
-    const uint32_t *back;         /* [N] B_k; NULL: identity for all */
-    double sum[2];                /* out */
+    const uint32_t *back; /* [N] B_k; NULL: identity for all */
+    double sum[2];        /* out */
 } dukd_l1_args;
 
-/* The hardest window of each image: error = mean over channels of |a - b|, and for every integer offset the mean of it over a
- * window of window_h x window_w; row[n], col[n] is the offset where that is largest, ties to the first in row order. */
+/* The hardest window of each image: error = mean over channels of |a - b|, and for every integer offset the
+ * mean of it over a window of window_h x window_w; row[n], col[n] is the offset where that is largest, ties
+ * to the first in row order. */
 typedef struct {
     const dukd_tensor *a, *b; /* T(x) and y */
     int32_t window_h, window_w;
@@ -68,9 +70,10 @@ struct dukd_backend {
     void (*destroy)(dukd_backend *b);
 };
 
-/* backend/cpu: `level` limits the instruction set, for tests: "ref", "avx2", "avx512", NULL the best one here. host may
- * offer parallel_for, which is then used instead of OpenMP; alloc and free for workspaces. */
-int32_t dukd_backend_cpu_create(dukd_backend **out, const dukd_host *host, const char *level, dukd_error *error);
+/* backend/cpu: `level` limits the instruction set, for tests: "ref", "avx2", "avx512", NULL the best one
+ * here. host may offer parallel_for, which is then used instead of OpenMP; alloc and free for workspaces. */
+int32_t dukd_backend_cpu_create(dukd_backend **out, const dukd_host *host, const char *level,
+                                dukd_error *error);
 /* Whether and how the CPU backend works here (for query_backend). */
 void dukd_backend_cpu_describe(dukd_backend_info *out);
 
