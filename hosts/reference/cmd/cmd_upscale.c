@@ -171,7 +171,7 @@ static int check(const upscale_arguments *a, dukd_failure *f) {
 }
 
 int dukd_cmd_upscale(int argc, char **argv) {
-    upscale_arguments a = {.tile = 1024, .overlap = NOT_GIVEN};
+    upscale_arguments a = {.tile = 2048, .overlap = NOT_GIVEN};
     dukd_texts inputs = {0};
     dukd_failure f = {0};
     const dukd_arg args[] = {
@@ -185,7 +185,7 @@ int dukd_cmd_upscale(int argc, char **argv) {
          &a.key},
         {"--suffix", NULL, DUKD_ARG_TEXT, "TEXT", "put behind the names: _x4", &a.suffix},
         {"--tile", NULL, DUKD_ARG_INTEGER, "N",
-         "side of a tile in input pixels (1024); smaller needs less memory", &a.tile},
+         "side of a tile in input pixels (2048); smaller needs less memory", &a.tile},
         {"--overlap", NULL, DUKD_ARG_INTEGER, "N", "margin of a tile (the receptive field: exact, no seams)",
          &a.overlap},
         {"--bf16", NULL, DUKD_ARG_FLAG, NULL, "compute in bfloat16: faster where the processor has it",

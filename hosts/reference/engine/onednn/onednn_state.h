@@ -7,7 +7,7 @@
 #include "engine/fusion.h"
 #include "engine/layout.h"
 #include "engine/onednn/dnnl_compat.h"
-#include "engine/weights.h"
+#include "engine/packed_weights.h"
 
 typedef struct onednn_network onednn_network;
 

@@ -2,8 +2,8 @@
  *
  * A node's weights differ from its parameter's: scaled, its channels reordered, its kernel spread over the lower resolution of
  * a swallowed shuffle (fusion.h), its outputs padded with zeros. "Run" weights are f32, out x in x side x side, row-major. */
-#ifndef DUKD_WEIGHTS_H
-#define DUKD_WEIGHTS_H
+#ifndef DUKD_PACKED_WEIGHTS_H
+#define DUKD_PACKED_WEIGHTS_H
 
 #include "engine/fusion.h"
 

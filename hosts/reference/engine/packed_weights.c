@@ -1,5 +1,5 @@
 /* See weights.h. */
-#include "engine/weights.h"
+#include "engine/packed_weights.h"
 
 #include <stddef.h>
 #include <string.h>
