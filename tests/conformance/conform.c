@@ -152,10 +152,11 @@ static void json_check(const conform_group *group, const conform_check *check, c
     putchar('}');
 }
 
-/* A failure or a skip says why on a line of its own. */
-static void text_check(const conform_check *check, const char *result, const char *why) {
-    printf("  %s  %-*s %s\n", result, NAME, check->name, check->contract);
-    if (why[0]) printf("        %-*s -> %s\n", NAME, "", why);
+/* A failure says why on a line of its own; of a skip nothing but the reason is of interest. */
+static void text_check(const conform_check *check, conform_result r, const char *why) {
+    static const char *const words[] = {"pass", "FAIL", "SKIP:"};
+    printf("  %-5s %-*s %s\n", words[r], NAME, check->name, r == CONFORM_SKIP ? why : check->contract);
+    if (r == CONFORM_FAIL) printf("        %-*s -> %s\n", NAME, "", why);
 }
 
 static conform_result describe(conform *c) {
@@ -199,7 +200,7 @@ static conform_result no_session(conform *c, conform_result session) {
 }
 
 static int run_checks(const arguments *a) {
-    static const char *const words[] = {"pass", "FAIL", "skip"};
+    static const char *const results[] = {"pass", "FAIL", "skip"};
     int counts[3] = {0, 0, 0};
     conform c = a->base;
     /* asked first: it may not be among those that are selected */
@@ -219,9 +220,9 @@ static int run_checks(const arguments *a) {
                                    ? conform_run(&c, groups[g], check, a->seconds)
                                    : no_session(&c, session);
             if (a->json)
-                json_check(groups[g], check, words[r], c.why, counts[0] + counts[1] + counts[2] == 0);
+                json_check(groups[g], check, results[r], c.why, counts[0] + counts[1] + counts[2] == 0);
             else
-                text_check(check, words[r], c.why);
+                text_check(check, r, c.why);
             counts[r]++;
             fflush(stdout);
         }
