@@ -233,6 +233,71 @@ static void what_is_ignored_is_said(void **state) {
     dukd_run_options_destroy(o);
 }
 
+/* Keys that BasicSR, or a file that BasicSR wrote down, may have: none is an error, each is named once. */
+static void what_does_not_apply_is_left_out(void **state) {
+    (void)state;
+    static const char *const keys[] = {
+        "num_gpu=auto",
+        "dist=false",
+        "rank=0",
+        "world_size=1",
+        "auto_resume=false",
+        "is_train=true",
+        "use_pbar=true",
+        "root_path=/home/me/BasicSR",
+        "find_unused_parameters=true",
+        "suffix=x",
+        "crop_border=4",
+        "save_img=true",
+        "datasets.train.prefetch_mode=cuda",
+        "datasets.train.num_prefetch_queue=2",
+        "datasets.train.pin_memory=true",
+        "datasets.train.persistent_workers=true",
+        "datasets.train.use_shuffle=true",
+        "datasets.train.phase=train",
+        "datasets.val.scale=4",
+        "datasets.val.gt_size=192",
+        "datasets.test_2.num_worker_per_gpu=2",
+        "path.strict_load_t=true",
+        "path.log=experiments/x",
+        "path.visualization=results/x/visualization",
+        "path.ignore_resume_networks=true",
+        "val.pbar=false",
+        "val.self_ensemble=true",
+        "logger.wandb.project=mine",
+        "dist_params.port=29500",
+    };
+    enum { COUNT = sizeof keys / sizeof *keys };
+    dukd_failure f = {0};
+    dukd_run_options *o = read_text(full, keys, COUNT, &f);
+    if (!o) fail_msg("%s", f.message);
+    for (int i = 0; i < COUNT; i++) {
+        char said[300];
+        int times = 0;
+        snprintf(said, sizeof said, " %.*s is ignored: ", (int)strcspn(keys[i], "="), keys[i]);
+        for (int32_t k = 0; k < o->note_count; k++) times += strstr(o->notes[k], said) != NULL;
+        if (times != 1) fail_msg("'%s' is said %d times", said, times);
+    }
+    dukd_run_options_destroy(o);
+}
+
+static void sections_may_be_empty(void **state) {
+    (void)state;
+    dukd_failure f = {0};
+    dukd_run_options *o = read_text("scale: 4\n"
+                                    "datasets:\n  val: {dataroot_gt: a, io_backend: ~}\n  val_1: ~\n"
+                                    "network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3}\n"
+                                    "val: {metrics: ~, suffix: ~, save_img: ~}\n"
+                                    "logger: {wandb: ~}\ndist_params: ~\n",
+                                    NULL, 0, &f);
+    if (!o) fail_msg("%s", f.message);
+    assert_int_equal(o->val_count, 1);
+    assert_int_equal(o->metric_count, 2);
+    assert_null(o->suffix);
+    assert_int_equal(o->note_count, 0);
+    dukd_run_options_destroy(o);
+}
+
 static void defaults(void **state) {
     (void)state;
     dukd_failure f = {0};
@@ -289,9 +354,15 @@ static void wrong_values(void **state) {
     refused_set("datasets.train.gt_size=190", "datasets.train.gt_size", "multiple of scale 4");
     refused_set("datasets.train.batch_size_per_gpu=0", "batch_size_per_gpu", NULL);
     refused_set("datasets.train.type=GTDataset", "PairedImageDataset", NULL);
-    refused_set("datasets.train.io_backend.type=lmdb", "io_backend", "disk");
+    refused_set("datasets.train.io_backend.type=lmdb", "io_backend.type: 'lmdb' is not read", "disk");
+    refused_set("datasets.val.color=y", "datasets.val.color", "RGB");
+    refused_set("datasets.train.mean=[0.5, 0.5, 0.5]", "datasets.train.mean", "not normalised");
+    refused_set("datasets.train.std=[0.5, 0.5, 0.5]", "datasets.train.std", "not normalised");
     refused_set("datasets.val.name=../up", "datasets.val.name", "folder");
-    refused_set("network_g.upscale=2", "network_g.upscale", "scale 4");
+    refused_set("network_g.upscale=2", "network_g.upscale: EDSR enlarges 2 times", "scale is 4 (");
+    refused_set("network_t.upscale=3", "network_t.upscale: EDSR enlarges 3 times", "opt.yml:3:1)");
+    refused("scale: 2\nnetwork_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3}\n", NULL, 0,
+            "opt.yml:2:", "network_g: EDSR enlarges 4 times, but scale is 2");
     refused_set("network_g.type=VDSR", "EDSR", NULL);
     refused_set("train.optim_g.type=SGD", "train.optim_g.type", "Adam");
     refused_set("train.optim_g.betas=[0.9]", "betas", "two");
@@ -447,6 +518,8 @@ int main(void) {
         TEST(the_authors_file),
         TEST(the_plugin_gets_its_keys),
         TEST(what_is_ignored_is_said),
+        TEST(what_does_not_apply_is_left_out),
+        TEST(sections_may_be_empty),
         TEST(defaults),
         TEST(schedules),
         TEST(unknown_keys),

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ONE_PROCESS "this host trains in one process"
+#define ONE_PROCESS   "this host trains in one process"
+#define FOLLOWS       "it follows from path.experiments_root and path.results_root"
+#define TRAINING_ONLY "only datasets.train has it"
 
 static const dukd_yaml_known host_keys[] = {
     {"name", NULL},
@@ -16,7 +18,14 @@ static const dukd_yaml_known host_keys[] = {
     {"engine", NULL},
     {"num_gpu", "this host trains on the CPU"},
     {"dist_params.**", ONE_PROCESS},
+    {"dist", ONE_PROCESS},
+    {"rank", ONE_PROCESS},
+    {"world_size", ONE_PROCESS},
     {"find_unused_parameters", ONE_PROCESS},
+    {"use_pbar", "progress is always shown on a terminal"},
+    {"is_train", "the command says what is done"},
+    {"auto_resume", "dukd-host train --resume (or --auto_resume) is what asks for it"},
+    {"root_path", "paths are relative to the folder where dukd-host is started"},
     {"suffix", "val.suffix is the one that is read"},
     {"crop_border", "each metric has its own, val.metrics.NAME.crop_border"},
     {"save_img", "val.save_img is the one that is read"},
@@ -32,11 +41,27 @@ static const dukd_yaml_known host_keys[] = {
     {"datasets.train.pin_memory", "this host trains on the CPU"},
     {"datasets.train.persistent_workers", "worker threads always live as long as the run"},
     {"datasets.train.use_shuffle", "the order is always a new permutation each epoch"},
+#define NOT_TRAINED(phase)                                                                                   \
+    {"datasets." phase ".gt_size", TRAINING_ONLY}, {"datasets." phase ".use_hflip", TRAINING_ONLY},          \
+        {"datasets." phase ".use_rot", TRAINING_ONLY}, {"datasets." phase ".use_shuffle", TRAINING_ONLY},    \
+        {"datasets." phase ".num_worker_per_gpu", TRAINING_ONLY},                                            \
+        {"datasets." phase ".batch_size_per_gpu", TRAINING_ONLY},                                            \
+        {"datasets." phase ".dataset_enlarge_ratio", TRAINING_ONLY},                                         \
+        {"datasets." phase ".prefetch_mode", TRAINING_ONLY}, {                                               \
+        "datasets." phase ".pin_memory", TRAINING_ONLY                                                       \
+    }
+    NOT_TRAINED("val*"),
+    NOT_TRAINED("test*"),
+#undef NOT_TRAINED
 #define SET(phase)                                                                                           \
     {"datasets." phase ".name", NULL}, {"datasets." phase ".type", NULL},                                    \
         {"datasets." phase ".dataroot_gt", NULL}, {"datasets." phase ".dataroot_lq", NULL},                  \
         {"datasets." phase ".filename_tmpl", NULL}, {"datasets." phase ".meta_info_file", NULL},             \
-        {"datasets." phase ".io_backend.type", NULL}, {                                                      \
+        {"datasets." phase ".io_backend.type", NULL}, {"datasets." phase ".io_backend.db_paths", NULL},      \
+        {"datasets." phase ".io_backend.client_keys", NULL}, {"datasets." phase ".color", NULL},             \
+        {"datasets." phase ".mean", NULL}, {"datasets." phase ".std", NULL},                                 \
+        {"datasets." phase ".phase", "the name of the section says it"},                                     \
+        {"datasets." phase ".scale", "the file's scale holds for all sets"}, {                               \
         "datasets." phase ".lq_border", NULL                                                                 \
     }
     SET("train"),
@@ -56,6 +81,12 @@ static const dukd_yaml_known host_keys[] = {
     {"path.experiments_root", NULL},
     {"path.results_root", NULL},
     {"path.ignore_resume_networks", "a training state of this host holds its networks"},
+    {"path.strict_load_t", "the teacher is always loaded strictly, as in the authors' code"},
+    {"path.root", "paths are relative to the folder where dukd-host is started"},
+    {"path.models", FOLLOWS},
+    {"path.training_states", FOLLOWS},
+    {"path.log", FOLLOWS},
+    {"path.visualization", FOLLOWS},
 
     {"train.ema_decay", NULL},
     {"train.optim_g.type", NULL},

@@ -53,10 +53,35 @@ static const char *entry(entry_path *p, const char *key, const char *name) {
     return p->text;
 }
 
+static int is_given(const dukd_run_reader *r, const char *path) {
+    return !r->failed && dukd_yaml_find(r->root, path) && !dukd_yaml_is_null(r->root, path);
+}
+
+/* Keys of BasicSR's data sets that would change the images: not done here, so not to be ignored either. */
+static void refuse_unread(dukd_run_reader *r, const char *key) {
+    entry_path p;
+    const char *type = NULL, *colour = NULL;
+    if (is_given(r, entry(&p, key, "io_backend.type"))) type = dukd_run_text(r, p.text, NULL);
+    if (type && strcmp(type, "disk") != 0)
+        dukd_run_wrong(
+            r, p.text,
+            "'%.40s' is not read here: write disk, with dataroot_gt and dataroot_lq folders of images "
+            "(BasicSR's lmdb sets are made of such folders; dukd-host prepare makes a fast set of them)",
+            type);
+    if (is_given(r, entry(&p, key, "color"))) colour = dukd_run_text(r, p.text, NULL);
+    if (colour && strcmp(colour, "y") == 0)
+        dukd_run_wrong(r, p.text,
+                       "y: the networks here take RGB; take the key out (metrics have test_y_channel)");
+    if (is_given(r, entry(&p, key, "mean")) || is_given(r, entry(&p, key, "std")))
+        dukd_run_wrong(
+            r, p.text,
+            "images are not normalised here; take the key out (networks have rgb_mean and img_range)");
+}
+
 static void read_set(dukd_run_reader *r, const dukd_run_options *o, const dukd_yaml_node *section,
                      dukd_run_dataset *set) {
-    static const char *const types[] = {"PairedImageDataset", NULL}, *const backends[] = {"disk", NULL},
-                             *const borders[] = {"symmetric", "clamp", NULL};
+    static const char *const types[] = {"PairedImageDataset", NULL}, *const borders[] = {"symmetric", "clamp",
+                                                                                         NULL};
     entry_path p;
     const char *key = set->key = dukd_run_copy(r, dukd_yaml_node_key(section));
     set->place = dukd_run_place(r, section);
@@ -67,7 +92,7 @@ static void read_set(dukd_run_reader *r, const dukd_run_options *o, const dukd_y
     }
     set->name = dukd_run_text(r, entry(&p, key, "name"), key);
     dukd_run_choice(r, entry(&p, key, "type"), types, 0);
-    dukd_run_choice(r, entry(&p, key, "io_backend.type"), backends, 0);
+    refuse_unread(r, key);
     set->files.dataroot_gt = dukd_run_file(r, entry(&p, key, "dataroot_gt"));
     set->files.dataroot_lq = dukd_run_file(r, entry(&p, key, "dataroot_lq"));
     set->files.filename_tmpl = dukd_run_text(r, entry(&p, key, "filename_tmpl"), NULL);
@@ -83,8 +108,7 @@ static void read_set(dukd_run_reader *r, const dukd_run_options *o, const dukd_y
 }
 
 static void need(dukd_run_reader *r, const char *path, const char *what) {
-    if (!r->failed && (!dukd_yaml_find(r->root, path) || dukd_yaml_is_null(r->root, path)))
-        dukd_run_wrong(r, path, "is missing: %s", what);
+    if (!r->failed && !is_given(r, path)) dukd_run_wrong(r, path, "is missing: %s", what);
 }
 
 static void read_train_set(dukd_run_reader *r, const dukd_yaml_node *section, dukd_run_options *o) {
@@ -164,9 +188,14 @@ static void read_network(dukd_run_reader *r, const dukd_run_options *o, const ch
     int64_t upscale = dukd_model_spec_int(&n->spec, "upscale");
     char path[64];
     snprintf(path, sizeof path, "%s.upscale", section);
-    if (upscale >= 0 && upscale != o->scale)
-        dukd_run_wrong(r, path, "%lld is not the file's scale %d: write the same number", (long long)upscale,
-                       o->scale);
+    if (upscale < 0 || upscale == o->scale) return;
+    if (!dukd_yaml_find(r->root, path))
+        snprintf(path, sizeof path, "%s", section); /* the network's default */
+    const char *scale_place = dukd_run_place(r, dukd_yaml_find(r->root, "scale"));
+    dukd_run_wrong(
+        r, path,
+        "%s enlarges %lld times, but scale is %d (%s): student and teacher may differ in all but that", type,
+        (long long)upscale, o->scale, scale_place ? scale_place : "");
 }
 
 void dukd_run_read_networks(dukd_run_reader *r, dukd_run_options *o) {
