@@ -68,6 +68,11 @@ int dukd_network_compile(dukd_network *n, const dukd_exec_spec *spec, dukd_exec 
 int dukd_exec_forward(dukd_exec *x, int32_t images, const float *input, float *const *outputs,
                       dukd_failure *f);
 
+/* Factors of the graph's drop paths for the following calls of dukd_exec_forward (and the backward of the last):
+ * factors[i * batch + n] for drop path i (dukd_graph_drop_count) and image n: 0 or 1 / (1 - p). NULL, as in the beginning: 1
+ * everywhere, which is evaluation. The array must stay valid and unchanged until it is replaced. */
+void dukd_exec_set_drops(dukd_exec *x, const float *factors);
+
 /* Once after each forward of the same DUKD_TRAIN exec. d_outputs[i]: d(loss)/d(output i), or NULL for zero. Adds
  * (+=) the parameters' gradients to d_weights (flat, f32) and, where d_input is not NULL, writes
  * d(loss)/d(input). */
