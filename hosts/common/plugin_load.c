@@ -54,7 +54,8 @@ const char *dukd_outcome_name(int32_t code) {
 }
 
 int dukd_fail_plugin(dukd_failure *f, const char *call, int32_t code, const dukd_error *error) {
-    int status = code == DUKD_E_OPTION ? DUKD_MISUSED : DUKD_FAILED;
+    /* What cannot be done is what an option file asks for: patches, micro-batches, a backend, a teacher. */
+    int status = code == DUKD_E_OPTION || code == DUKD_E_UNSUPPORTED ? DUKD_MISUSED : DUKD_FAILED;
     const char *message = error && error->message[0] ? error->message : "the plugin gave no message";
     if (code == DUKD_E_OPTION) return dukd_fail(f, status, "%s", message);
     return dukd_fail(f, status, "%s (the plugin's %s: %s)", message, call, dukd_outcome_name(code));

@@ -18,7 +18,8 @@ const dukd_plugin_info *dukd_library_info(const dukd_library *l);
 const char *dukd_library_path(const dukd_library *l); /* as it was opened */
 
 /* What every call to a plugin needs: an error struct that is ready, and its text as a failure. The message
- * names the call. An option or argument that is wrong is DUKD_MISUSED, everything else DUKD_FAILED. */
+ * names the call. DUKD_E_OPTION and DUKD_E_UNSUPPORTED are DUKD_MISUSED: other options are the way out; everything else
+ * is DUKD_FAILED. */
 dukd_error dukd_error_ready(void);
 int dukd_fail_plugin(dukd_failure *f, const char *call, int32_t code, const dukd_error *error);
 /* "DUKD_E_OPTION" for its number. */

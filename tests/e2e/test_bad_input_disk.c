@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "host_run.h"
 #include "test_bad_input_run.h"
 #include "unit/data_fixture.h"
 #include "unit/image_fixture.h"
@@ -96,6 +97,10 @@ static void training_that_does_not_fit(void **state) {
         bad_now = (bad_conditions){.file_limit = cases[i].limit, .may_leave = "experiments"};
         REFUSED(1, "train scratch.yml --quiet", cases[i].part, "cannot be written");
         assert_false(bad_exists("experiments/scratch/models/net_g_latest.safetensors"));
+        if (i == 0) continue; /* not even the record fits */
+        const char *run = host_load("experiments/scratch/run.json");
+        assert_non_null(strstr(run, "\"status\": \"failed\""));
+        assert_non_null(strstr(run, cases[i].part));
     }
     bad_now = (bad_conditions){0};
     bad_done("train scratch.yml --quiet");

@@ -157,7 +157,7 @@ static void pairs_that_do_not_match(void **state) {
          "--set datasets.val.filename_tmpl={}x3",
          "v0x3.png", "scale 2", NULL},
         {2, "train scratch.yml --set scale=3", "gt_size", "scale 3", NULL},
-        {2, "train scratch.yml --set scale=4", "network_g.upscale", "scale 4", NULL},
+        {2, "train scratch.yml --set scale=4", "network_g.upscale", "scale is 4", NULL},
     };
     REFUSED_ALL(cases);
 }

@@ -75,11 +75,10 @@ static void types(void **state) {
         {"lr: !!float 1e-3", "lr: @fast", "train.optim_g.lr", "expected a number"},
         {"lr: !!float 1e-3", "lr: @.nan", "train.optim_g.lr", ".nan"},
         {"milestones: [15]", "milestones: @15", "train.scheduler.milestones", "a list"},
-        {"milestones: [15]", "milestones: [@x]", "train.scheduler.milestones", "'x'"},
+        {"milestones: [15]", "milestones: [@x]", "train.scheduler.milestones", "\"x\""},
         {"use_tb_logger: true", "use_tb_logger: @maybe", "logger.use_tb_logger", "maybe"},
         {"\ndatasets:", "\ndatasets: @3\nx:", "datasets", "a section"},
     };
-    (void)cases;
     REFUSE_EDITS(cases, "train bad.yml");
 }
 
@@ -105,13 +104,33 @@ static void ranges(void **state) {
         {"print_freq: 3", "print_freq: @0", "logger.print_freq", "from 1"},
         {"num_feat: 4", "num_feat: @400000000", "num_feat", "1 to 1024"},
         {"num_in_ch: 3", "num_in_ch: @1", "num_in_ch", "must be 3"},
-        {"upscale: 2", "upscale: @3", "network_g.upscale", "scale 2"},
+        {"upscale: 2", "upscale: @3", "network_g.upscale", "scale is 2"},
         {"name: dukd", "name: @../up", "name", "folder"},
         {"name: dukd", "name: @''", "name", "folder"},
         {"  ema_decay", "  w_kd: @-1\n  ema_decay", "train.w_kd", "'-1'"}, /* the plugin's own */
         {"  ema_decay", "  mode: @papier\n  ema_decay", "train.mode", "papier"},
     };
     REFUSE_EDITS(cases, "train bad.yml");
+}
+
+/* Options that are right by themselves, and that the plugin cannot do together: no other words, but other options. */
+static void combinations(void **state) {
+    (void)state;
+    static const bad_case cases[] = {
+        {2,
+         "train dukd.yml --set model_type=DUKD --set train.pixel_opt.type=L1Loss --set "
+         "train.kd_opt.type=L1Loss --set train.micro_batches=2",
+         "--set argument 4:1:21: train.micro_batches: official mode", "use one", NULL},
+        {2, "train dukd.yml --set train.w_kd=0 --set train.mode=official",
+         "--set argument 1:1:12: train.w_kd", "train.mode: official", NULL},
+        {2, "train dukd.yml --set backend=cuda", "dukd.yml: ", "no CUDA backend", "cpu"},
+        {2, "preview dukd.yml -o p.png --set backend=cuda", "dukd.yml: ", "no CUDA backend", "cpu"},
+        {2,
+         "train dukd.yml --set model_type=DUKD --set train.kd_opt.type=L1Loss --set "
+         "train.pixel_opt.type=L1Loss --set train.dukd_opt.zoom_out=true --set datasets.train.gt_size=30",
+         "dukd.yml: ", "15 x 15", "train.dukd_opt.zoom_out"},
+    };
+    REFUSED_ALL(cases);
 }
 
 /* The same reader stands behind every command that takes an option file. */
@@ -123,10 +142,15 @@ static void other_commands(void **state) {
         {"scale: 2\n", "scale: 2\n@scale: 3\n", "\"scale\"", "a second time"},
         {"num_feat: 4", "num_feat: @0", "num_feat", "1 to 1024"},
     };
+    static const edit_case engine[] = {
+        {"num_threads: 2", "num_threads: 2\nengine: @cudnn", "engine", "cudnn"}};
     REFUSE_EDITS(cases, "test bad.yml -w net.safetensors");
     REFUSE_EDITS(cases, "preview bad.yml -o p.png");
     REFUSE_EDITS(cases, "info bad.yml --no-speed");
     REFUSE_EDITS(cases, "upscale val -m net.safetensors -o up --opt bad.yml");
+    REFUSE_EDITS(engine, "test bad.yml -w net.safetensors");
+    REFUSE_EDITS(engine, "preview bad.yml -o p.png");
+    REFUSE_EDITS(engine, "info bad.yml");
 }
 
 static void missing_sections(void **state) {
@@ -139,8 +163,8 @@ static void missing_sections(void **state) {
          NULL},
         /* knowledge distillation without somebody who knows */
         {2, "train dukd.yml --set network_t=~", "network_t is missing", "pretrain_network_t", NULL},
-        {1, "train dukd.yml --set network_t=~ --set path=~", "dukd.yml", "\"teacher\"", "network_t"},
-        {1, "preview dukd.yml --set network_t=~ --set path=~", "dukd.yml", "\"teacher\"", "network_t"},
+        {2, "train dukd.yml --set network_t=~ --set path=~", "dukd.yml", "\"teacher\"", "network_t"},
+        {2, "preview dukd.yml --set network_t=~ --set path=~", "dukd.yml", "\"teacher\"", "network_t"},
         {2, "train dukd.yml --set path.pretrain_network_t=~", "path.pretrain_network_t is missing", "teacher",
          NULL},
         {2, "train dukd.yml --set model_type=SRModel", "dukd.yml", "train.pixel_opt", NULL},
@@ -166,7 +190,12 @@ static void overrides(void **state) {
         {2, "train scratch.yml --set name=a --set scale=x", "--set argument 2:1:7", "scale", NULL},
         {2, "train scratch.yml --force_yml train:totl_iter=10", "--force_yml", "train.totl_iter",
          "train.total_iter?"},
-        {2, "test scratch.yml -w net.safetensors --set crop_border=-1", "--set", "crop_border", NULL},
+        {2,
+         "test scratch.yml -w net.safetensors --set val.metrics.psnr.type=calculate_psnr --set "
+         "val.metrics.psnr.crop_border=-1",
+         "--set argument 2:1:", "val.metrics.psnr.crop_border", "-1"},
+        {2, "test scratch.yml -w net.safetensors --set crop_bodrer=2", "--set", "unknown option crop_bodrer",
+         "crop_border?"},
         {2, "info scratch.yml --set network_g.num_feet=3", "--set", "num_feet", "'num_feat'?"},
         {2, "preview dukd.yml --set train.w_kd=-1 -o p.png", "--set", "train.w_kd", NULL},
     };
@@ -215,13 +244,8 @@ static void no_option_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        BAD_TEST(keys),
-        BAD_TEST(types),
-        BAD_TEST(ranges),
-        BAD_TEST(other_commands),
-        BAD_TEST(overrides),
-        BAD_TEST(missing_sections),
-        BAD_TEST(no_option_files),
+        BAD_TEST(keys),           BAD_TEST(types),     BAD_TEST(ranges),           BAD_TEST(combinations),
+        BAD_TEST(other_commands), BAD_TEST(overrides), BAD_TEST(missing_sections), BAD_TEST(no_option_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

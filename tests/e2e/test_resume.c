@@ -179,6 +179,12 @@ static void sigterm_too(void **state) {
     interrupted(SIGTERM);
 }
 
+/* The terminal is closed. */
+static void sighup_too(void **state) {
+    (void)state;
+    interrupted(SIGHUP);
+}
+
 /* ---------------------------------------------------------------- a full disk */
 
 static void a_full_disk_leaves_the_earlier_state(void **state) {
@@ -257,6 +263,7 @@ int main(void) {
         TEST(killed_at_any_moment),
         TEST(sigint_saves_and_leaves),
         TEST(sigterm_too),
+        TEST(sighup_too),
         TEST(a_full_disk_leaves_the_earlier_state),
         TEST(changes_are_told_or_refused),
         TEST(nothing_to_resume),

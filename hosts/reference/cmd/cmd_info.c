@@ -80,7 +80,7 @@ static int measure(const dukd_run_options *o, const info_arguments *a, const duk
         goto end;
     }
     for (int64_t i = 0; i < channels * pixels; i++) input[i] = (float)(i % 251) / 250.0f;
-    if ((status = dukd_engine_create(&engine, o->engine, o->threads, f))) goto end;
+    if ((status = dukd_run_engine_create(&engine, o, f))) goto end;
     if ((status = dukd_network_create(&network, engine, g, precision, f))) goto end;
     if ((status = dukd_network_set_weights(network, weights, f))) goto end;
     if ((status = dukd_network_compile(network, &spec, &exec, f))) goto end;

@@ -88,7 +88,7 @@ static int open_networks(test_networks *n, dukd_failure *f) {
         return dukd_fail(f, DUKD_MISUSED,
                          "%s: names no weights to test: set path.pretrain_network_g, or give --weights FILE",
                          n->o->file);
-    status = dukd_engine_create(&n->engine, n->o->engine, n->o->threads, f);
+    status = dukd_run_engine_create(&n->engine, n->o, f);
     if (status == DUKD_DONE) status = dukd_ready_network_open(&n->student, &student, 0, f);
     if (status == DUKD_DONE && n->a->key)
         status = dukd_ready_network_check_key(&n->student, n->a->key, student.pretrained, f);

@@ -41,6 +41,9 @@ static void catch_signals(void) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction hang_up;
+    if (sigaction(SIGHUP, NULL, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN) /* nohup stays nohup */
+        sigaction(SIGHUP, &action, NULL);
 }
 
 /* ---------------------------------------------------------------- the command line */

@@ -72,18 +72,28 @@ static void show_tiles(void *ctx, int64_t done, int64_t count) {
     fflush(stderr);
 }
 
+/* All headers, before the first image is worked on and anything is made: a wrong name at the end of a long list is told at once. */
+static int check_images(const dukd_upscale_jobs *jobs, int32_t up, dukd_failure *f) {
+    for (int64_t i = 0; i < jobs->count; i++) {
+        const char *path = jobs->items[i].in;
+        int32_t width, height, depth;
+        const int status = dukd_image_read_header(path, &width, &height, &depth, f);
+        if (status) return status;
+        if ((int64_t)width * up > DUKD_IMAGE_MAX_SIDE || (int64_t)height * up > DUKD_IMAGE_MAX_SIDE)
+            return dukd_fail(f, DUKD_FAILED,
+                             "%s: %d x %d times %d is more than %d pixels on a side: cut it first", path,
+                             width, height, up, DUKD_IMAGE_MAX_SIDE);
+    }
+    return DUKD_DONE;
+}
+
 static int upscale_one(const upscale_network *n, const upscale_arguments *a, const dukd_upscale_job *job,
                        dukd_failure *f) {
     const char *slash = strrchr(job->in, '/');
-    int32_t up = dukd_graph_upscale(n->ready.graph);
+    const int32_t up = dukd_graph_upscale(n->ready.graph);
     upscale_image image = {.name = slash ? slash + 1 : job->in, .show = !a->quiet && isatty(STDERR_FILENO)};
     int status = dukd_image_read(job->in, &image.in, f);
     if (status) return status;
-    if ((int64_t)image.in.width * up > DUKD_IMAGE_MAX_SIDE ||
-        (int64_t)image.in.height * up > DUKD_IMAGE_MAX_SIDE)
-        status =
-            dukd_fail(f, DUKD_FAILED, "%s: %d x %d times %d is more than %d pixels on a side: cut it first",
-                      job->in, image.in.width, image.in.height, up, DUKD_IMAGE_MAX_SIDE);
     if (status == DUKD_DONE)
         status = dukd_image_create(&image.out, image.in.width * up, image.in.height * up, 8, f);
     const dukd_tile_options tiles = {.tile = (int32_t)a->tile,
@@ -140,6 +150,7 @@ static int run(const dukd_texts *inputs, const upscale_arguments *a, dukd_failur
     dukd_upscale_jobs jobs;
     int status = dukd_upscale_jobs_make(&jobs, inputs->items, inputs->count, a->folder, a->suffix, f);
     if (status == DUKD_DONE) status = open_network(&n, a, f);
+    if (status == DUKD_DONE) status = check_images(&jobs, dukd_graph_upscale(n.ready.graph), f);
     if (status == DUKD_DONE) status = dukd_make_folders(a->folder, f);
     for (int64_t i = 0; i < jobs.count && status == DUKD_DONE; i++)
         status = upscale_one(&n, a, &jobs.items[i], f);

@@ -133,20 +133,10 @@ int dukd_dataset_hash(const dukd_dataset *d, char hex[65], dukd_failure *f) {
     return dukd_pairs_hash(&d->pairs, hex, f);
 }
 
-/* Cuts an image to its upper left part, in place. */
-static void cut(dukd_image *image, int32_t width, int32_t height) {
-    const size_t pixel = 3 * (size_t)(image->depth / 8), from = image->width * pixel, to = width * pixel;
-    char *samples = image->samples;
-    for (size_t row = 1; row < (size_t)height && from != to; row++)
-        memmove(samples + row * to, samples + row * from, to);
-    image->width = width;
-    image->height = height;
-}
-
 int dukd_dataset_read(const dukd_dataset *d, int64_t i, dukd_image *lr, dukd_image *hr, dukd_failure *f) {
     dukd_image_pair pair;
     const int status = make_pair(d, i, &pair, f);
-    if (status == DUKD_DONE) cut(&pair.hr, pair.lr.width * d->scale, pair.lr.height * d->scale);
+    if (status == DUKD_DONE) dukd_image_cut(&pair.hr, pair.lr.width * d->scale, pair.lr.height * d->scale);
     *lr = pair.lr;
     *hr = pair.hr;
     return status;

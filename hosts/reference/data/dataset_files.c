@@ -71,27 +71,49 @@ static int leads_outside(const char *path) {
     return 0;
 }
 
+/* A NUL or another control character, which no list of files has and every binary file. */
+static int is_binary(const char *line, size_t size) {
+    for (size_t i = 0; i < size; i++) {
+        const unsigned char c = (unsigned char)line[i];
+        if ((c < 32 && c != '\t' && c != '\r' && c != '\n') || c == 127) return 1;
+    }
+    return 0;
+}
+
+/* The first word of a line, whose other bytes are lost. */
+static int read_line(dukd_files *out, int64_t *room, char *line, size_t size, const char *folder,
+                     const char *place, dukd_failure *f) {
+    if (is_binary(line, size))
+        return dukd_fail(f, DUKD_FAILED, "%s: is no text: a meta_info_file lists one file name a line",
+                         place);
+    if (size >= MAX_LINE)
+        return dukd_fail(f, DUKD_FAILED, "%s: more than %d bytes in a line: it must hold a file name", place,
+                         MAX_LINE - 2);
+    line[strcspn(line, " \t\r\n")] = 0;
+    if (!line[0]) return DUKD_DONE;
+    if (leads_outside(line))
+        return dukd_fail(f, DUKD_FAILED, "%s: '%s' leads outside dataroot_gt: list paths inside it", place,
+                         line);
+    return add(out, room, folder, line, f);
+}
+
 static int read_lines(dukd_files *out, FILE *file, const char *folder, const char *meta_info_file,
                       dukd_failure *f) {
-    char line[MAX_LINE];
+    char line[MAX_LINE + 1], place[512];
     int64_t room = 0;
-    for (long long number = 1; fgets(line, sizeof line, file); number++) {
-        if (strlen(line) == sizeof line - 1)
-            return dukd_fail(f, DUKD_FAILED,
-                             "%s:%lld: more than %d bytes in a line: it must hold a file name",
-                             meta_info_file, number, MAX_LINE - 2);
-        line[strcspn(line, " \t\r\n")] = 0;
-        if (!line[0]) continue;
-        if (leads_outside(line))
-            return dukd_fail(f, DUKD_FAILED, "%s:%lld: '%s' leads outside dataroot_gt: list paths inside it",
-                             meta_info_file, number, line);
-        const int status = add(out, &room, folder, line, f);
-        if (status != DUKD_DONE) return status;
+    int status = DUKD_DONE;
+    for (long long number = 1; status == DUKD_DONE; number++) {
+        size_t size = 0;
+        for (int c = 0; size < MAX_LINE && c != '\n' && (c = getc(file)) != EOF;) line[size++] = (char)c;
+        line[size] = 0;
+        if (size == 0) break;
+        snprintf(place, sizeof place, "%.400s:%lld", meta_info_file, number);
+        status = read_line(out, &room, line, size, folder, place, f);
     }
-    if (ferror(file))
+    if (status == DUKD_DONE && ferror(file))
         return dukd_fail(f, DUKD_FAILED, "meta_info_file: %s: cannot be read: %s", meta_info_file,
                          strerror(errno));
-    return DUKD_DONE;
+    return status;
 }
 
 int dukd_files_from_meta_info(dukd_files *out, const char *folder, const char *meta_info_file,

@@ -117,7 +117,12 @@ int dukd_model_spec_read(dukd_model_spec *out, const char *type, const char *typ
                              o->name, o->help);
         memcpy(out->values[i].numbers, o->start, (size_t)o->count * sizeof *o->start);
     }
-    return DUKD_DONE;
+    /* What only a builder knows (an upscale that it has no layers for) is refused here too, where the place is known. */
+    dukd_graph *g = NULL;
+    dukd_failure why = {0};
+    const int status = dukd_model_build(&g, out, &why);
+    dukd_graph_destroy(g);
+    return status ? dukd_fail(f, status, "%s%s%s", PLACE(where), why.message) : DUKD_DONE;
 }
 
 int dukd_model_spec_same(const dukd_model_spec *a, const dukd_model_spec *b) {

@@ -172,14 +172,8 @@ static int make_buffers(evaluator *v, const dukd_image *lr, const dukd_image *hr
 /* HR as it is compared: 8 bits. */
 static int reduce_to_8(dukd_image *image, dukd_failure *f) {
     if (image->depth == 8) return 0;
-    dukd_image small = {0};
-    float *planes = NULL;
-    int status = grow(&planes, (int64_t)3 * image->width * image->height, f);
-    if (!status) {
-        dukd_image_to_planes(image, planes);
-        status = dukd_image_from_planes(planes, image->width, image->height, &small, f);
-    }
-    free(planes);
+    dukd_image small;
+    int status = dukd_image_to_8_bit(image, &small, f);
     if (status) return status;
     dukd_image_free(image);
     *image = small;

@@ -24,9 +24,12 @@ static int read_spec(const char *path, const dukd_yaml_flat *flat, dukd_model_sp
                                                      .is_list = leaf->is_list,
                                                      .where = path};
     }
-    int status =
-        type ? dukd_model_spec_read(out, type, path, path, settings, count, f)
-             : dukd_fail(f, DUKD_FAILED, "%s: its entry `%s` names no type", path, DUKD_NETWORK_METADATA);
+    dukd_failure why = {0};
+    int status = DUKD_DONE;
+    if (!type)
+        status = dukd_fail(f, DUKD_FAILED, "%s: its entry `%s` names no type", path, DUKD_NETWORK_METADATA);
+    else if (dukd_model_spec_read(out, type, path, path, settings, count, &why))
+        status = dukd_fail(f, DUKD_FAILED, "%s", why.message); /* a bad file: no option is wrong */
     free(settings);
     return status;
 }

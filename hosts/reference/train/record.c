@@ -86,6 +86,7 @@ int dukd_record_write(const char *path, const dukd_record *r, dukd_failure *f) {
     dukd_json_object(&j, NULL);
     dukd_json_text(&j, "name", r->options->name);
     dukd_json_text(&j, "status", r->status);
+    if (r->message) dukd_json_text(&j, "message", r->message);
     dukd_json_text(&j, "command", r->command);
     dukd_json_text(&j, "started", r->started);
     dukd_json_text(&j, "written", now);

@@ -1,7 +1,9 @@
 /* What a run leaves for programs to read: run.json and metrics.jsonl.
  *
  * run.json: what ran (resolved options, seed, source revision, versions, instruction set, threads, hashes of the data) and what
- * it has cost so far (optimizer steps, images, passes, seconds); rewritten as a whole at every checkpoint and at the end.
+ * it has cost so far (optimizer steps, images, passes, seconds); rewritten as a whole at every checkpoint and at the end. Its status
+ * is "running", then "done", "stopped" (by a signal, everything saved) or "failed" (`message` says why); a run that was killed
+ * says "running" for ever, and holds no lock on train.lock.
  * metrics.jsonl: one object a line: {"iteration": 100, "rate": 1e-4, "seconds": 12.5, "losses": {...}} and {"iteration": 5000,
  * "seconds": 800, "validation": {"Set5": {"psnr": ..., "ssim": ..., "images": [{"name":
  * "baby", "psnr": ..., "ssim": ...}, ...]}}}. Seconds are those spent in training iterations, all
@@ -35,7 +37,8 @@ typedef struct {
     int32_t data_count;
     int64_t student_parameters, teacher_parameters; /* 0: no teacher */
     char started[32];                               /* UTC, ISO 8601 */
-    const char *status;                             /* "running", "stopped", "done" */
+    const char *status;                             /* "running", "stopped", "done", "failed" */
+    const char *message;                            /* why it has failed; NULL: it has not */
     int64_t iteration, resumed_from;                /* resumed_from 0: not resumed */
     dukd_step_counts counts;
     double seconds, waited;

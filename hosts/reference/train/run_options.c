@@ -169,6 +169,19 @@ void dukd_run_options_destroy(dukd_run_options *o) {
 
 /* ---------------------------------------------------------------- what commands need */
 
+int dukd_run_engine_create(dukd_engine **out, const dukd_run_options *o, dukd_failure *f) {
+    dukd_failure why = {0};
+    const int status = dukd_engine_create(out, o->engine, o->threads, &why);
+    if (status == DUKD_MISUSED) return dukd_run_wrong_key(o, "engine", &why, f);
+    return status ? dukd_fail(f, status, "%s", why.message) : 0;
+}
+
+int dukd_run_wrong_key(const dukd_run_options *o, const char *key, const dukd_failure *why, dukd_failure *f) {
+    dukd_run_reader r = {.memory = o->memory, .root = dukd_yaml_root(o->memory->doc), .f = f};
+    dukd_run_wrong(&r, key, "%s", why->message);
+    return DUKD_MISUSED;
+}
+
 int dukd_run_dataset_open(dukd_dataset **out, const dukd_run_dataset *set, dukd_failure *f) {
     dukd_failure why = {0};
     int status = dukd_dataset_open(out, &set->files, &why);

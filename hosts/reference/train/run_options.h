@@ -128,12 +128,18 @@ int dukd_run_options_read(dukd_run_options **out, const char *path, const dukd_r
                           const dukd_plugin_info *plugin, dukd_failure *f);
 void dukd_run_options_destroy(dukd_run_options *o); /* NULL allowed */
 
+/* dukd_engine_create with the file's engine and num_threads; an engine that is not there is refused at its place. */
+int dukd_run_engine_create(dukd_engine **out, const dukd_run_options *o, dukd_failure *f);
+
 /* dukd_dataset_open; a failure begins with the section's place and key. */
 int dukd_run_dataset_open(dukd_dataset **out, const dukd_run_dataset *set, dukd_failure *f);
 
 /* Passes on why a plugin refused the options: a message without a place of its own begins with the file. Returns
  * why->status. */
 int dukd_run_refused(const dukd_run_options *o, const dukd_failure *why, dukd_failure *f);
+
+/* The same where one of the host's keys is what has to change: its place, its name, and why. Returns DUKD_MISUSED. */
+int dukd_run_wrong_key(const dukd_run_options *o, const char *key, const dukd_failure *why, dukd_failure *f);
 
 /* DUKD_MISUSED, naming the key, where something is missing that a training run (a test) needs. */
 int dukd_run_options_need_training(const dukd_run_options *o, dukd_failure *f);

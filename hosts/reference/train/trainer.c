@@ -246,6 +246,15 @@ static int finish(dukd_run *r, dukd_failure *f) {
     return 0;
 }
 
+/* The log and the record say why it ended. finish() has told the record of a stop that was asked for. */
+static void note_failure(dukd_run *r, const dukd_failure *why) {
+    dukd_failure other = {0};
+    dukd_run_log_warn(&r->log, "%s", why->message);
+    if (strcmp(r->record.status, "stopped") == 0) return;
+    r->record.message = why->message;
+    if (dukd_run_write_record(r, "failed", &other)) dukd_run_log_warn(&r->log, "%s", other.message);
+}
+
 int dukd_train(const dukd_train_settings *settings, dukd_failure *f) {
     dukd_run r;
     dukd_failure local = {0};
@@ -254,7 +263,7 @@ int dukd_train(const dukd_train_settings *settings, dukd_failure *f) {
     if (status) goto end;
     status = iterate(&r, f);
     if (!status) status = finish(&r, f);
-    if (status && r.log.file) dukd_run_log_warn(&r.log, "%s", f->message);
+    if (status) note_failure(&r, f);
 end:
     dukd_run_close(&r);
     return status;

@@ -81,7 +81,7 @@ static void compare_machine(dukd_run *r) {
 
 static int open_engine(dukd_run *r, dukd_failure *f) {
     if (r->o->threads) omp_set_num_threads(r->o->threads);
-    int status = dukd_engine_create(&r->engine, r->o->engine, r->o->threads, f);
+    int status = dukd_run_engine_create(&r->engine, r->o, f);
     if (status) return status;
     const dukd_engine_info *info = dukd_engine_get_info(r->engine);
     if (r->o->precision == DUKD_BF16 && !info->bf16)
@@ -197,6 +197,19 @@ static int open_loader(dukd_run *r, dukd_failure *f) {
 
 /* ---------------------------------------------------------------- the learner */
 
+/* Why there is no learner. Where there would be one without micro-batches their key is what has to change, and its place is known
+ * here alone. */
+static int refuse_learner(const dukd_run *r, const dukd_learner_options *options, const dukd_failure *why,
+                          dukd_failure *f) {
+    dukd_learner other;
+    dukd_learner_options whole = *options;
+    whole.step.micro_batches = 1;
+    if (why->status != DUKD_MISUSED || r->o->micro_batches == 1 || dukd_learner_create(&other, &whole, NULL))
+        return dukd_run_refused(r->o, why, f);
+    dukd_learner_free(&other);
+    return dukd_run_wrong_key(r->o, "train.micro_batches", why, f);
+}
+
 static int open_learner(dukd_run *r, dukd_failure *f) {
     const dukd_run_options *o = r->o;
     const int32_t side = o->train_data.gt_size / o->scale;
@@ -226,9 +239,10 @@ static int open_learner(dukd_run *r, dukd_failure *f) {
     };
     dukd_failure why = {0};
     int status = dukd_learner_create(&r->learner, &options, &why);
+    if (status) status = refuse_learner(r, &options, &why, f);
     free(r->start_ema);
     r->start_ema = NULL;
-    return status ? dukd_run_refused(o, &why, f) : 0;
+    return status;
 }
 
 static int go_on(dukd_run *r, dukd_failure *f) {
