@@ -1,4 +1,5 @@
-/* The registry of networks, option checking, and EDSR's shapes and numbers. */
+/* The registry of networks, option checking, and the networks' shapes and numbers. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,17 +15,17 @@
 
 /* Reads "key=value" and "key=[a,b]" words into settings and then a spec. */
 static int read_spec(dukd_model_spec *spec, const char *type, const char *words, dukd_failure *f) {
-    static char buffer[512];
+    static char buffer[1024];
     static const char *texts[64];
-    static char places[16][24];
-    dukd_model_setting settings[16];
+    static char places[24][24];
+    dukd_model_setting settings[24];
     int32_t count = 0, text_count = 0;
     assert_true(strlen(words) < sizeof buffer);
     memcpy(buffer, words, strlen(words) + 1);
     char *rest = buffer;
     for (char *word = strsep(&rest, " "); word; word = strsep(&rest, " ")) {
         if (!*word) continue;
-        assert_true(count < 16);
+        assert_true(count < 24);
         char *value = strchr(word, '=');
         assert_non_null(value);
         *value++ = '\0';
@@ -32,6 +33,7 @@ static int read_spec(dukd_model_spec *spec, const char *type, const char *words,
         snprintf(places[count], sizeof places[count], "opt.yml:%d:3", (int)count + 10);
         *s = (dukd_model_setting){.key = word, .texts = &texts[text_count], .where = places[count]};
         count++;
+        if (strcmp(value, "null") == 0) continue;
         s->is_list = value[0] == '[';
         if (s->is_list) {
             value++;
@@ -47,37 +49,53 @@ static int read_spec(dukd_model_spec *spec, const char *type, const char *words,
     return dukd_model_spec_read(spec, type, "opt.yml:9:9", "opt.yml:8:1", settings, count, f);
 }
 
-static dukd_graph *build(const char *words) {
+static dukd_graph *build_type(const char *type, const char *words) {
     dukd_model_spec spec;
     dukd_failure f = {0};
     dukd_graph *g = NULL;
-    int status = read_spec(&spec, "EDSR", words, &f);
+    int status = read_spec(&spec, type, words, &f);
     if (status == DUKD_DONE) status = dukd_model_build(&g, &spec, &f);
     if (status != DUKD_DONE) fail_msg("%s", f.message);
     return g;
 }
 
+static dukd_graph *build(const char *words) {
+    return build_type("EDSR", words);
+}
+
+#define COLOURS    "num_in_ch=3 num_out_ch=3 upscale=4 "
+#define CLASSIC    "upscale=4 img_size=48 window_size=8 mlp_ratio=2 upsampler=pixelshuffle "
+#define REACH_EDSR 68 /* 1 + 2 * 32 + 1, the upsampler's 1 and 1/2, the last's 1/4 */
+
+/* Parameters and multiply-adds of the paper's networks, at 3 x 256 x 256. */
 static void test_paper_table(void **state) {
     (void)state;
     static const struct {
-        const char *words;
+        const char *type, *words;
         int64_t parameters;
-        double giga;
+        const char *giga;
         int32_t radius;
     } rows[] = {
-        {"num_in_ch=3 num_out_ch=3 num_feat=64 num_block=32 upscale=4", 2699267, 207.28, 68},
-        {"num_in_ch=3 num_out_ch=3 num_feat=256 num_block=32 upscale=4 res_scale=0.1", 43089923, 3293.35, 68},
-        {"num_in_ch=3 num_out_ch=3 num_feat=16 num_block=32 upscale=4", 170243, 13.32, 68},
+        {"EDSR", COLOURS "num_feat=256 num_block=32 res_scale=0.1", 43089923, "3293.35", REACH_EDSR},
+        {"EDSR", COLOURS "num_feat=64 num_block=32", 2699267, "207.28", REACH_EDSR},
+        {"EDSR", COLOURS "num_feat=16 num_block=32", 170243, "13.32", REACH_EDSR},
+        {"RCAN", COLOURS "num_feat=64 num_block=20 num_group=10", 15592355, "1044.03", DUKD_REACH_ALL},
+        {"RCAN", COLOURS "num_feat=64 num_block=6 num_group=10", 5171315, "366.98", DUKD_REACH_ALL},
+        /* 8 pixels a window but one, 1 a convolution */
+        {"SwinIR", CLASSIC "embed_dim=180 depths=[6,6,6,6,6,6] num_heads=[6,6,6,6,6,6]", 11900199, "861.27",
+         1 + 36 * 7 + 6 + 1 + 1 + 2},
+        {"SwinIR", CLASSIC "embed_dim=60 depths=[6,6,6,6] num_heads=[6,6,6,6]", 1235439, "121.48",
+         1 + 24 * 7 + 4 + 1 + 1 + 2},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        dukd_graph *g = build(rows[i].words);
+        dukd_graph *g = build_type(rows[i].type, rows[i].words);
         assert_int_equal(dukd_graph_weights(g), rows[i].parameters);
-        char giga[32], wanted[32];
+        char giga[32];
         snprintf(giga, sizeof giga, "%.2f", (double)dukd_graph_multiply_adds(g, 256, 256) / 1e9);
-        snprintf(wanted, sizeof wanted, "%.2f", rows[i].giga);
-        assert_string_equal(giga, wanted);
+        assert_string_equal(giga, rows[i].giga);
         assert_int_equal(dukd_graph_upscale(g), 4);
         assert_int_equal(dukd_graph_receptive_radius(g), rows[i].radius);
+        assert_int_equal(dukd_graph_multiple(g), strcmp(rows[i].type, "SwinIR") == 0 ? 8 : 1);
         dukd_graph_destroy(g);
     }
 }
@@ -193,7 +211,7 @@ static void test_mistakes(void **state) {
         {"EDSR", BASE "num_feat=4-", "not '4-'"},
         {"EDSR", BASE "num_feat=~", "not '~'"},
         {"EDSR", BASE "num_feat=", "not ''"},
-        {"EDSR", BASE "num_feat=[64]", "num_feat of EDSR must be one number, not a list"},
+        {"EDSR", BASE "num_feat=[64]", "num_feat of EDSR must be one value, not a list"},
         {"EDSR", "num_in_ch=1 num_out_ch=3", "num_in_ch of EDSR must be 3, not '1'"},
         {"EDSR", BASE "res_scale=nan", "not 'nan'"},
         {"EDSR", BASE "res_scale=1e999", "not '1e999'"},
@@ -202,6 +220,20 @@ static void test_mistakes(void **state) {
         {"EDSR", BASE "rgb_mean=[1,2]", "rgb_mean of EDSR must be a list of 3 numbers"},
         {"EDSR", BASE "rgb_mean=[1,x,3]", "not 'x'"},
         {"EDSR", BASE "upscale=2 upscale=2", "opt.yml:13:3: upscale is given twice; keep one"},
+        {"SwinIR", "depths=6", "depths of SwinIR must be a list of 1 to 16 numbers"},
+        {"SwinIR", "depths=[]", "depths of SwinIR must be a list of 1 to 16 numbers"},
+        {"SwinIR", "depths=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "a list of 1 to 16 numbers"},
+        {"SwinIR", "depths=[6,6.5]",
+         "depths of SwinIR must be a whole number, each, from 0 to 64, not '6.5'"},
+        {"SwinIR", "ape=true", "ape of SwinIR must be false, not 'true'"},
+        {"SwinIR", "patch_norm=1", "patch_norm of SwinIR must be true or false, not '1'"},
+        {"SwinIR", "patch_norm=null", "must be true or false, not '~'"},
+        {"SwinIR", "qk_scale=0.5", "qk_scale of SwinIR must be null, not '0.5'"},
+        {"SwinIR", "drop_rate=0.1", "drop_rate of SwinIR must be 0, not '0.1'"},
+        {"SwinIR", "upsampler=nearest+conv",
+         "upsampler of SwinIR must be 'pixelshuffle', 'pixelshuffledirect' or '', not 'nearest+conv'"},
+        {"SwinIR", "resi_connection=[1conv]", "resi_connection of SwinIR must be one value, not a list"},
+        {"RCAN", BASE "num_group=null", "num_group of RCAN must be a whole number from 0 to 256, not '~'"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         dukd_model_spec spec;
@@ -210,22 +242,163 @@ static void test_mistakes(void **state) {
         if (!strstr(f.message, rows[i].message)) fail_msg("'%s' has no '%s'", f.message, rows[i].message);
     }
     static const struct {
-        const char *words, *message;
+        const char *type, *words, *message;
     } builds[] = {
-        {BASE "upscale=6", "opt.yml:8:1: network EDSR: upscale is 6; EDSR has 1, 2, 3, 4, 8 and 16"},
-        {BASE "upscale=3 num_feat=512",
+        {"EDSR", BASE "upscale=6", "opt.yml:8:1: network EDSR: upscale is 6; EDSR has 1, 2, 3, 4, 8 and 16"},
+        {"EDSR", BASE "upscale=3 num_feat=512",
          "opt.yml:8:1: network EDSR: convolution 'upsample.0' has 4608 output channels; 1 to 4096"},
     };
     for (size_t i = 0; i < sizeof builds / sizeof *builds; i++) {
         dukd_model_spec spec;
         dukd_failure f = {0};
         dukd_graph *g = (dukd_graph *)&spec; /* must come back as NULL */
-        assert_int_equal(read_spec(&spec, "EDSR", builds[i].words, &f), DUKD_MISUSED);
+        assert_int_equal(read_spec(&spec, builds[i].type, builds[i].words, &f), DUKD_MISUSED);
         if (!strstr(f.message, builds[i].message)) fail_msg("'%s' has no '%s'", f.message, builds[i].message);
         f.status = DUKD_DONE;
         assert_int_equal(dukd_model_build(&g, &spec, &f), DUKD_MISUSED);
         assert_null(g);
     }
+}
+
+/* Parameters of RCAN and SwinIR by their names in BasicSR's checkpoints, and layers to tap. */
+static void test_names_of_the_others(void **state) {
+    (void)state;
+    static const struct {
+        const char *type, *words, *name;
+        int32_t ndim;
+        int64_t dims[4];
+    } rows[] = {
+        {"RCAN",
+         "num_in_ch=3 num_out_ch=3 num_feat=8 num_group=3 num_block=2 squeeze_factor=4",
+         "body.2.residual_group.1.rcab.3.attention.1.weight",
+         4,
+         {2, 8, 1, 1}},
+        {"RCAN",
+         "num_in_ch=3 num_out_ch=3 num_feat=8 num_group=3 num_block=2 squeeze_factor=4",
+         "body.2.residual_group.1.rcab.3.attention.3.bias",
+         1,
+         {8}},
+        {"RCAN",
+         "num_in_ch=3 num_out_ch=3 num_feat=8 num_group=3 num_block=2 squeeze_factor=1",
+         "body.0.conv.weight",
+         4,
+         {8, 8, 3, 3}},
+        {"SwinIR",
+         CLASSIC "embed_dim=12 depths=[2,4] num_heads=[2,3]",
+         "layers.1.residual_group.blocks.3.attn.qkv.weight",
+         2,
+         {36, 12}},
+        {"SwinIR",
+         CLASSIC "embed_dim=12 depths=[2,4] num_heads=[2,3]",
+         "layers.1.residual_group.blocks.3.attn.relative_position_bias_table",
+         2,
+         {225, 3}},
+        {"SwinIR",
+         CLASSIC "embed_dim=12 depths=[2,4] num_heads=[2,3] resi_connection=3conv",
+         "layers.0.conv.2.weight",
+         4,
+         {3, 3, 1, 1}},
+        {"SwinIR",
+         CLASSIC "embed_dim=12 depths=[2] num_heads=[2]",
+         "layers.0.residual_group.blocks.0.mlp.fc1.weight",
+         2,
+         {24, 12}},
+        {"SwinIR", CLASSIC "embed_dim=12 depths=[2] num_heads=[2]", "patch_embed.norm.bias", 1, {12}},
+        {"SwinIR",
+         CLASSIC "embed_dim=12 depths=[2] num_heads=[2]",
+         "conv_before_upsample.0.weight",
+         4,
+         {64, 12, 3, 3}},
+        {"SwinIR",
+         "upscale=3 img_size=14 upsampler=pixelshuffledirect",
+         "upsample.0.weight",
+         4,
+         {27, 96, 3, 3}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        dukd_graph *g = build_type(rows[i].type, rows[i].words);
+        int32_t found = dukd_graph_find_param(g, rows[i].name);
+        if (found < 0) fail_msg("there is no '%s'", rows[i].name);
+        const dukd_param *p = dukd_graph_param(g, found);
+        assert_int_equal(p->ndim, rows[i].ndim);
+        for (int32_t d = 0; d < p->ndim; d++) assert_int_equal(p->dims[d], rows[i].dims[d]);
+        dukd_graph_destroy(g);
+    }
+    dukd_graph *g =
+        build_type("RCAN", "num_in_ch=3 num_out_ch=3 num_feat=8 num_group=7 num_block=1 squeeze_factor=4");
+    static const char *const layers[] = {"conv_first",      "body.2",    "body.6",
+                                         "conv_after_body", "long_skip", "upsample"};
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
+        assert_true(dukd_graph_find_layer(g, layers[i]) > 0);
+    assert_int_equal(dukd_graph_find_layer(g, "body"), dukd_graph_find_layer(g, "body.6"));
+    dukd_graph_destroy(g);
+    g = build_type("SwinIR", CLASSIC "qkv_bias=false patch_norm=false embed_dim=12 depths=[2] num_heads=[2]");
+    assert_int_equal(dukd_graph_find_param(g, "layers.0.residual_group.blocks.0.attn.qkv.bias"), -1);
+    assert_int_equal(dukd_graph_find_param(g, "patch_embed.norm.bias"), -1);
+    dukd_graph_destroy(g);
+}
+
+/* What follows from SwinIR's options beside its weights. */
+static void test_swinir(void **state) {
+    (void)state;
+    dukd_graph *g =
+        build_type("SwinIR", CLASSIC "embed_dim=12 depths=[2,3] num_heads=[2,2] drop_path_rate=0.2");
+    /* Linearly from 0: the first block's paths are never dropped, each other has two. */
+    assert_int_equal(dukd_graph_drop_count(g), 8);
+    for (int32_t i = 0; i < 8; i++)
+        assert_true(fabs(dukd_graph_drop_probability(g, i) - .05 * (1 + i / 2)) < 1e-7);
+    /* An index for every block, a mask for every second. */
+    assert_int_equal(dukd_graph_constant_count(g), 7);
+    static const char *const names[] = {
+        "layers.0.residual_group.blocks.0.attn.relative_position_index",
+        "layers.0.residual_group.blocks.1.attn.relative_position_index",
+        "layers.0.residual_group.blocks.1.attn_mask",
+    };
+    for (int32_t i = 0; i < 3; i++) assert_string_equal(dukd_graph_constant(g, i)->name, names[i]);
+    const dukd_constant *mask = dukd_graph_constant(g, 2);
+    assert_true(mask->ndim == 3 && mask->dims[0] == 36 && mask->dims[1] == 64 && mask->count == 36 * 64 * 64);
+    dukd_graph_destroy(g);
+
+    /* Images no larger than a window: one window, and nothing is shifted, as in BasicSR. */
+    g = build_type("SwinIR",
+                   "upscale=2 img_size=5 window_size=8 upsampler=pixelshuffle embed_dim=12 depths=[2] "
+                   "num_heads=[2]");
+    assert_int_equal(dukd_graph_multiple(g), 5);
+    assert_int_equal(dukd_graph_constant_count(g), 2);
+    for (int32_t i = 0; i < dukd_graph_op_count(g); i++) assert_int_equal(dukd_graph_op(g, i)->shift, 0);
+    dukd_graph_destroy(g);
+
+    g = build_type("SwinIR", "upscale=1 upsampler=null window_size=8 embed_dim=12 depths=[1] num_heads=[2]");
+    assert_int_equal(dukd_graph_upscale(g), 1);
+    assert_int_equal(dukd_graph_drop_count(g), 0);
+    dukd_graph_destroy(g);
+}
+
+static void test_text_of_every_kind(void **state) {
+    (void)state;
+    dukd_model_spec spec, other;
+    dukd_failure f = {0};
+    char line[1024];
+    assert_int_equal(
+        read_spec(&spec, "SwinIR", CLASSIC "embed_dim=12 depths=[2,4] num_heads=[2,3] qk_scale=null", &f),
+        DUKD_DONE);
+    dukd_model_spec_text(&spec, line, sizeof line);
+    assert_string_equal(
+        line,
+        "{\"type\": \"SwinIR\", \"img_size\": 48, \"patch_size\": 1, \"in_chans\": 3, \"embed_dim\": 12, "
+        "\"depths\": [2, 4], \"num_heads\": [2, 3], \"window_size\": 8, \"mlp_ratio\": 2, \"qkv_bias\": "
+        "true, "
+        "\"qk_scale\": null, \"drop_rate\": 0, \"attn_drop_rate\": 0, \"drop_path_rate\": 0.1, \"ape\": "
+        "false, "
+        "\"patch_norm\": true, \"use_checkpoint\": false, \"upscale\": 4, \"img_range\": 1, "
+        "\"upsampler\": \"pixelshuffle\", \"resi_connection\": \"1conv\"}");
+    /* Lists of different lengths are different networks. */
+    assert_int_equal(read_spec(&other, "SwinIR", CLASSIC "embed_dim=12 depths=[2] num_heads=[2]", &f),
+                     DUKD_DONE);
+    assert_false(dukd_model_spec_same(&spec, &other));
+    assert_int_equal(read_spec(&other, "SwinIR", CLASSIC "embed_dim=12 depths=[2,4] num_heads=[2,3]", &f),
+                     DUKD_DONE);
+    assert_true(dukd_model_spec_same(&spec, &other));
 }
 
 /* Every table is one that the checks above can rely on. */
@@ -240,7 +413,10 @@ static void test_tables(void **state) {
             const dukd_model_option *o = &type->options[i];
             assert_true(o->name && o->help && o->least <= o->most);
             assert_in_range(o->count, 1, DUKD_MODEL_MAX_LIST);
-            assert_true(o->kind == DUKD_MODEL_FLOATS || o->count == 1);
+            assert_true(o->kind == DUKD_MODEL_FLOATS || o->kind == DUKD_MODEL_INTS || o->count == 1);
+            assert_true((o->kind == DUKD_MODEL_WORD) == !!o->words);
+            for (int k = 0; o->kind == DUKD_MODEL_WORD && k <= (int)o->most; k++)
+                assert_non_null(o->words[k]);
             assert_true(!o->start == !!o->required);
             for (int32_t k = 0; o->start && k < o->count; k++)
                 assert_true(o->start[k] >= o->least && o->start[k] <= o->most);
@@ -277,6 +453,9 @@ int main(void) {
         cmocka_unit_test(test_res_scale_of_one_costs_nothing),
         cmocka_unit_test(test_defaults_and_text),
         cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_names_of_the_others),
+        cmocka_unit_test(test_swinir),
+        cmocka_unit_test(test_text_of_every_kind),
         cmocka_unit_test(test_tables),
         cmocka_unit_test(test_nearest),
     };

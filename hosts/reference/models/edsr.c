@@ -8,11 +8,11 @@
  * head (where FAKD's released code taps what it calls conv_after_body), and "upsample". */
 #include "models/edsr.h"
 
-#include <stdio.h>
+#include "models/blocks.h"
 
 enum { NUM_IN_CH, NUM_OUT_CH, NUM_FEAT, NUM_BLOCK, UPSCALE, RES_SCALE, IMG_RANGE, RGB_MEAN, OPTION_COUNT };
 
-enum { COLOURS = 3 }; /* BasicSR's class runs with three channels only: its mean has three */
+enum { COLOURS = DUKD_BLOCKS_COLOURS };
 
 static const dukd_model_option options[OPTION_COUNT] = {
     [NUM_IN_CH] = {"num_in_ch", DUKD_MODEL_INT, 1, 1, NULL, COLOURS, COLOURS,
@@ -36,28 +36,12 @@ static const dukd_model_option options[OPTION_COUNT] = {
 /* conv -> ReLU -> conv, scaled and added to its input. */
 static dukd_value residual_block(dukd_graph *g, dukd_value x, int32_t feat, double res_scale,
                                  int32_t number) {
-    char name[48];
-    snprintf(name, sizeof name, "body.%d.conv1", (int)number);
-    dukd_value residual = dukd_graph_relu(g, dukd_graph_conv(g, x, feat, 3, name));
-    snprintf(name, sizeof name, "body.%d.conv2", (int)number);
-    residual = dukd_graph_conv(g, residual, feat, 3, name);
+    dukd_value residual = dukd_graph_relu(g, dukd_blocks_conv(g, x, feat, 3, "body.%d.conv1", (int)number));
+    residual = dukd_blocks_conv(g, residual, feat, 3, "body.%d.conv2", (int)number);
     if (res_scale != 1) residual = dukd_graph_scale(g, residual, (float)res_scale);
     dukd_value sum = dukd_graph_add(g, x, residual);
     dukd_graph_layer(g, sum, "body.%d", (int)number);
     return sum;
-}
-
-/* Convolutions at 0, 2, 4, .. of BasicSR's list, pixel shuffles between them: by 3, or by 2 as often as
- * needed. */
-static dukd_value upsample(dukd_graph *g, dukd_value x, int32_t feat, int32_t scale) {
-    int32_t step = scale == 3 ? 3 : 2;
-    for (int32_t place = 0; scale > 1; place += 2, scale /= step) {
-        char name[48];
-        snprintf(name, sizeof name, "upsample.%d", (int)place);
-        x = dukd_graph_pixel_shuffle(g, dukd_graph_conv(g, x, feat * step * step, 3, name), step);
-    }
-    dukd_graph_layer(g, x, "upsample");
-    return x;
 }
 
 static dukd_value build(dukd_graph *g, const dukd_model_value *values, dukd_failure *f) {
@@ -68,31 +52,17 @@ static dukd_value build(dukd_graph *g, const dukd_model_value *values, dukd_fail
     double range = values[IMG_RANGE].numbers[0];
     const double *mean = values[RGB_MEAN].numbers;
 
-    if (scale != 3 && (scale & (scale - 1)) != 0) {
-        dukd_fail(f, DUKD_MISUSED, "upscale is %d; EDSR has 1, 2, 3, 4, 8 and 16", (int)scale);
-        return -1;
-    }
-
-    /* (x - mean) * range, and its inverse at the other end. */
-    float in_factors[COLOURS], in_shifts[COLOURS];
-    float out_factors[COLOURS], out_shifts[COLOURS];
-    for (int c = 0; c < COLOURS; c++) {
-        in_factors[c] = (float)range;
-        in_shifts[c] = (float)(-mean[c] * range);
-        out_factors[c] = (float)(1 / range);
-        out_shifts[c] = (float)mean[c];
-    }
-
-    dukd_value x = dukd_graph_affine(g, dukd_graph_input(g, in_channels), in_factors, in_shifts);
+    if (dukd_blocks_check_scale(scale, "EDSR", f) != DUKD_DONE) return -1;
+    dukd_value x = dukd_blocks_colours_in(g, dukd_graph_input(g, in_channels), mean, range);
     dukd_value head = dukd_graph_conv(g, x, feat, 3, "conv_first");
     x = head;
     for (int32_t i = 0; i < blocks; i++) x = residual_block(g, x, feat, values[RES_SCALE].numbers[0], i);
     dukd_graph_layer(g, x, "body");
     x = dukd_graph_add(g, dukd_graph_conv(g, x, feat, 3, "conv_after_body"), head);
     dukd_graph_layer(g, x, "long_skip");
-    x = upsample(g, x, feat, scale);
+    x = dukd_blocks_upsample(g, x, feat, scale, "upsample");
     x = dukd_graph_conv(g, x, out_channels, 3, "conv_last");
-    return dukd_graph_affine(g, x, out_factors, out_shifts);
+    return dukd_blocks_colours_out(g, x, mean, range);
 }
 
 const dukd_model_type dukd_model_edsr = {

@@ -2,14 +2,19 @@
 #include "models/model.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/nearest.h"
 #include "models/edsr.h"
+#include "models/rcan.h"
+#include "models/swinir.h"
 
 static const dukd_model_type *const types[] = {
     &dukd_model_edsr,
+    &dukd_model_rcan,
+    &dukd_model_swinir,
 };
 enum { TYPE_COUNT = sizeof types / sizeof *types };
 
@@ -54,33 +59,95 @@ static bool read_number(const char *text, bool whole, double *out) {
     return *end == '\0'; /* an overflow gives infinity, which no range holds */
 }
 
-/* The message says in one sentence what the option takes: its kind, its range and what was written. */
+static bool is_list(const dukd_model_option *o) {
+    return o->kind == DUKD_MODEL_FLOATS || o->kind == DUKD_MODEL_INTS;
+}
+
+/* What an option takes: "a whole number from 1 to 16", "true or false". */
+static void describe(const dukd_model_option *o, char *out, size_t size) {
+    bool whole = o->kind == DUKD_MODEL_INT || o->kind == DUKD_MODEL_INTS;
+    size_t used = 0;
+    switch (o->kind) {
+    case DUKD_MODEL_NULL:
+        snprintf(out, size, "null");
+        return;
+    case DUKD_MODEL_BOOL:
+        snprintf(out, size, "%s", o->least == o->most ? o->least != 0 ? "true" : "false" : "true or false");
+        return;
+    case DUKD_MODEL_WORD:
+        for (int i = 0; o->words[i] && used < size; i++)
+            used += (size_t)snprintf(out + used, size - used, "%s'%s'",
+                                     i == 0            ? ""
+                                     : o->words[i + 1] ? ", "
+                                                       : " or ",
+                                     o->words[i]);
+        return;
+    case DUKD_MODEL_INT:
+    case DUKD_MODEL_FLOAT:
+    case DUKD_MODEL_FLOATS:
+    case DUKD_MODEL_INTS:
+        break;
+    }
+    if (o->least == o->most)
+        snprintf(out, size, "%g", o->least);
+    else
+        snprintf(out, size, "%s%s from %g to %g", whole ? "a whole number" : "a number",
+                 is_list(o) ? ", each," : "", o->least, o->most);
+}
+
+/* The message says in one sentence what the option takes and what was written. */
 static int refuse_value(const dukd_model_type *type, const dukd_model_option *o, const dukd_model_setting *s,
                         const char *text, dukd_failure *f) {
-    const char *kind = o->kind == DUKD_MODEL_INT ? "a whole number" : "a number";
-    if (o->least == o->most)
-        return dukd_fail(f, DUKD_MISUSED, "%s%s%s of %s must be %g, not '%s'", PLACE(s->where), o->name,
-                         type->name, o->least, text ? text : "~");
-    return dukd_fail(f, DUKD_MISUSED, "%s%s%s of %s must be %s%s from %g to %g, not '%s'", PLACE(s->where),
-                     o->name, type->name, kind, o->kind == DUKD_MODEL_FLOATS ? ", each," : "", o->least,
-                     o->most, text ? text : "~");
+    char takes[256];
+    describe(o, takes, sizeof takes);
+    return dukd_fail(f, DUKD_MISUSED, "%s%s%s of %s must be %s, not '%s'", PLACE(s->where), o->name,
+                     type->name, takes, text ? text : "~");
+}
+
+/* One scalar; NULL is null. */
+static bool read_scalar(const dukd_model_option *o, const char *text, double *out) {
+    switch (o->kind) {
+    case DUKD_MODEL_NULL:
+        *out = 0;
+        return !text;
+    case DUKD_MODEL_BOOL: /* the readers of option files give every spelling of them as one of two */
+        *out = text && strcmp(text, "true") == 0;
+        return text && (*out == 1 || strcmp(text, "false") == 0) && *out >= o->least && *out <= o->most;
+    case DUKD_MODEL_WORD:
+        for (int i = 0; o->words[i]; i++) {
+            *out = i;
+            if (strcmp(o->words[i], text ? text : "") == 0) return true;
+        }
+        return false;
+    case DUKD_MODEL_INT:
+    case DUKD_MODEL_FLOAT:
+    case DUKD_MODEL_FLOATS:
+    case DUKD_MODEL_INTS:
+        break;
+    }
+    return read_number(text, o->kind == DUKD_MODEL_INT || o->kind == DUKD_MODEL_INTS, out) &&
+           *out >= o->least && *out <= o->most;
 }
 
 static int read_value(dukd_model_value *out, const dukd_model_type *type, const dukd_model_option *o,
                       const dukd_model_setting *s, dukd_failure *f) {
+    if (!is_list(o)) {
+        if (s->is_list || s->count > 1)
+            return dukd_fail(f, DUKD_MISUSED, "%s%s%s of %s must be one value, not a list", PLACE(s->where),
+                             o->name, type->name);
+        const char *text = s->count == 1 ? s->texts[0] : NULL;
+        out->count = 1;
+        return read_scalar(o, text, out->numbers) ? DUKD_DONE : refuse_value(type, o, s, text, f);
+    }
     if (o->kind == DUKD_MODEL_FLOATS && (!s->is_list || s->count != o->count))
         return dukd_fail(f, DUKD_MISUSED, "%s%s%s of %s must be a list of %d numbers", PLACE(s->where),
                          o->name, type->name, (int)o->count);
-    if (o->kind != DUKD_MODEL_FLOATS && (s->is_list || s->count != 1))
-        return dukd_fail(f, DUKD_MISUSED, "%s%s%s of %s must be one number, not a list", PLACE(s->where),
-                         o->name, type->name);
-    for (int32_t i = 0; i < s->count; i++) {
-        double number;
-        if (!read_number(s->texts[i], o->kind == DUKD_MODEL_INT, &number) || number < o->least ||
-            number > o->most)
-            return refuse_value(type, o, s, s->texts[i], f);
-        out->numbers[i] = number;
-    }
+    if (!s->is_list || s->count < 1 || s->count > DUKD_MODEL_MAX_LIST)
+        return dukd_fail(f, DUKD_MISUSED, "%s%s%s of %s must be a list of 1 to %d numbers", PLACE(s->where),
+                         o->name, type->name, DUKD_MODEL_MAX_LIST);
+    out->count = s->count;
+    for (int32_t i = 0; i < s->count; i++)
+        if (!read_scalar(o, s->texts[i], &out->numbers[i])) return refuse_value(type, o, s, s->texts[i], f);
     return DUKD_DONE;
 }
 
@@ -115,6 +182,7 @@ int dukd_model_spec_read(dukd_model_spec *out, const char *type, const char *typ
         if (o->required)
             return dukd_fail(f, DUKD_MISUSED, "%s%snetwork %s needs %s (%s)", PLACE(where), out->type->name,
                              o->name, o->help);
+        out->values[i].count = o->count;
         memcpy(out->values[i].numbers, o->start, (size_t)o->count * sizeof *o->start);
     }
     /* What only a builder knows (an upscale that it has no layers for) is refused here too, where the place is known. */
@@ -127,9 +195,11 @@ int dukd_model_spec_read(dukd_model_spec *out, const char *type, const char *typ
 
 int dukd_model_spec_same(const dukd_model_spec *a, const dukd_model_spec *b) {
     if (a->type != b->type) return 0;
-    for (int32_t i = 0; i < a->type->option_count; i++)
-        for (int32_t k = 0; k < a->type->options[i].count; k++)
+    for (int32_t i = 0; i < a->type->option_count; i++) {
+        if (a->values[i].count != b->values[i].count) return 0;
+        for (int32_t k = 0; k < a->values[i].count; k++)
             if (a->values[i].numbers[k] != b->values[i].numbers[k]) return 0;
+    }
     return 1;
 }
 

@@ -24,21 +24,27 @@
 typedef enum {
     DUKD_MODEL_INT,    /* a whole number */
     DUKD_MODEL_FLOAT,  /* a finite number */
-    DUKD_MODEL_FLOATS, /* a list of finite numbers */
+    DUKD_MODEL_FLOATS, /* a list of `count` finite numbers */
+    DUKD_MODEL_INTS,   /* a list of 1 to DUKD_MODEL_MAX_LIST whole numbers */
+    DUKD_MODEL_BOOL,   /* true (1) or false (0) */
+    DUKD_MODEL_WORD,   /* one of `words`, by its place among them */
+    DUKD_MODEL_NULL,   /* null and nothing else: an option of which we have the default only */
 } dukd_model_option_kind;
 
 typedef struct {
     const char *name; /* as in an option file: "num_feat" */
     dukd_model_option_kind kind;
-    int32_t count;       /* FLOATS: how many; otherwise 1 */
-    int32_t required;    /* 1: has no default */
-    const double *start; /* the default, `count` numbers; NULL where required */
-    double least, most;  /* each number lies in least..most */
-    const char *help;    /* one sentence, for --help */
+    int32_t count;            /* FLOATS: how many; INTS: how many the default has; otherwise 1 */
+    int32_t required;         /* 1: has no default */
+    const double *start;      /* the default, `count` numbers; NULL where required */
+    double least, most;       /* each number lies in least..most */
+    const char *help;         /* one sentence, for --help */
+    const char *const *words; /* WORD: ends with NULL; an empty word may be written as null too */
 } dukd_model_option;
 
 /* The value of one option: numbers[0] unless the option is a list. Integers are exact. */
 typedef struct {
+    int32_t count;
     double numbers[DUKD_MODEL_MAX_LIST];
 } dukd_model_value;
 
@@ -63,9 +69,9 @@ const dukd_model_type *dukd_model_type_at(int32_t i);
 typedef struct {
     const char *key;
     const char *const *texts; /* the scalar, or the items of the list; an item may be NULL (YAML's ~) */
-    int32_t count;
-    int32_t is_list;   /* 1: [texts], also with one item or none */
-    const char *where; /* begins error messages: "train.yml:12:5"; NULL: nowhere */
+    int32_t count;            /* 0 of a scalar: null */
+    int32_t is_list;          /* 1: [texts], also with one item or none */
+    const char *where;        /* begins error messages: "train.yml:12:5"; NULL: nowhere */
 } dukd_model_setting;
 
 /* Plain data: copy it, compare it by dukd_model_spec_same. */

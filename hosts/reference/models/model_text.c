@@ -29,19 +29,38 @@ static void append_number(text *t, double number) {
     append(t, "%s", digits);
 }
 
+static void append_value(text *t, const dukd_model_option *o, double number) {
+    switch (o->kind) {
+    case DUKD_MODEL_INT:
+    case DUKD_MODEL_INTS:
+        append(t, "%.0f", number);
+        return;
+    case DUKD_MODEL_BOOL:
+        append(t, "%s", number != 0 ? "true" : "false");
+        return;
+    case DUKD_MODEL_WORD:
+        append(t, "\"%s\"", o->words[(int)number]); /* words of our own tables: nothing to escape */
+        return;
+    case DUKD_MODEL_NULL:
+        append(t, "null");
+        return;
+    case DUKD_MODEL_FLOAT:
+    case DUKD_MODEL_FLOATS:
+        append_number(t, number);
+        return;
+    }
+}
+
 size_t dukd_model_spec_text(const dukd_model_spec *spec, char *out, size_t size) {
     text t = {out, size, 0};
     append(&t, "{\"type\": \"%s\"", spec->type->name);
     for (int32_t i = 0; i < spec->type->option_count; i++) {
         const dukd_model_option *o = &spec->type->options[i];
-        int list = o->kind == DUKD_MODEL_FLOATS;
+        int list = o->kind == DUKD_MODEL_FLOATS || o->kind == DUKD_MODEL_INTS;
         append(&t, ", \"%s\": %s", o->name, list ? "[" : "");
-        for (int32_t k = 0; k < o->count; k++) {
+        for (int32_t k = 0; k < spec->values[i].count; k++) {
             if (k > 0) append(&t, ", ");
-            if (o->kind == DUKD_MODEL_INT)
-                append(&t, "%.0f", spec->values[i].numbers[k]);
-            else
-                append_number(&t, spec->values[i].numbers[k]);
+            append_value(&t, o, spec->values[i].numbers[k]);
         }
         if (list) append(&t, "]");
     }
