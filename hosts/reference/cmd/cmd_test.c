@@ -13,8 +13,11 @@
 #include "train/run_options.h"
 #include "train/weights.h"
 
+typedef enum { TEST_TEXT, TEST_MARKDOWN, TEST_JSON } test_format;
+
 typedef struct {
-    const char *weights, *key, *images;
+    const char *weights, *key, *images, *format_name;
+    test_format format;
     int32_t ensemble, json, markdown, quiet;
     dukd_texts set, force;
 } test_arguments;
@@ -24,6 +27,7 @@ typedef struct {
     dukd_ready_network student, teacher; /* the teacher's graph is NULL where there is none */
     const dukd_run_options *o;
     const test_arguments *a;
+    const char *save; /* images go to SAVE/SET; NULL: nowhere */
 } test_networks;
 
 static int show_progress(void *ctx, int64_t done, int64_t count, const dukd_evaluated_image *image) {
@@ -38,16 +42,22 @@ static int show_progress(void *ctx, int64_t done, int64_t count, const dukd_eval
 static int make_folder(const char *folder, const char *name, char *out, size_t size, dukd_failure *f) {
     int length = snprintf(out, size, "%s/%s", folder, name);
     if (length < 0 || (size_t)length >= size)
-        return dukd_fail(f, DUKD_MISUSED, "--save: the path is too long");
+        return dukd_fail(f, DUKD_MISUSED, "%s: the path for the images is too long", folder);
     return dukd_make_folders(out, f);
 }
 
-static int test_set(const test_networks *n, const dukd_run_dataset *set, dukd_test_result *out,
-                    dukd_failure *f) {
+/* A failure of one of several sets says which. */
+static int fail_set(const dukd_run_dataset *set, int status, const dukd_failure *why, dukd_failure *f) {
+    return dukd_fail(f, status, "%s: datasets.%s: %s", set->place, set->key, why->message);
+}
+
+static int test_set(const test_networks *n, dukd_test_result *out, dukd_failure *f) {
     char folder[4096];
     char name[256];
     const dukd_run_options *o = n->o;
-    snprintf(name, sizeof name, "%s", set->name);
+    dukd_failure why = {0};
+    int status = DUKD_DONE;
+    snprintf(name, sizeof name, "%s", out->set->name);
     dukd_evaluate_options e = {
         .engine = n->engine,
         .precision = o->precision,
@@ -62,21 +72,39 @@ static int test_set(const test_networks *n, const dukd_run_dataset *set, dukd_te
         .on_image = isatty(STDERR_FILENO) && !n->a->quiet ? show_progress : NULL,
         .ctx = name,
     };
-    const char *save = n->a->images ? n->a->images : o->save_img ? o->results_root : NULL;
-    out->set = set;
-    int status = dukd_run_dataset_open(&out->files, set, f);
-    if (status == DUKD_DONE && save) {
-        status = make_folder(save, set->name, folder, sizeof folder, f);
+    if (n->save) {
+        status = make_folder(n->save, out->set->name, folder, sizeof folder, &why);
         e.image_folder = folder;
     }
-    if (status == DUKD_DONE) status = dukd_evaluate(&out->networks, &e, out->files, f);
-    if (status == DUKD_DONE) status = dukd_test_bicubic(out, o->metrics, o->metric_count, o->scale, f);
-    return status;
+    if (status == DUKD_DONE) status = dukd_evaluate(&out->networks, &e, out->files, &why);
+    if (status == DUKD_DONE) status = dukd_test_bicubic(out, o->metrics, o->metric_count, o->scale, &why);
+    return status ? fail_set(out->set, status, &why, f) : DUKD_DONE;
 }
 
 /* Sets under `val` count too: BasicSR's test.py reads every entry of `datasets`. */
 static const dukd_run_dataset *set_at(const dukd_run_options *o, int32_t i) {
     return i < o->test_count ? &o->test[i] : &o->val[i - o->test_count];
+}
+
+/* All sets are looked at before the first network runs: what is wrong with the last is not found after an hour. */
+static int open_sets(const test_networks *n, dukd_test_result *results, int32_t count, dukd_failure *f) {
+    const dukd_run_options *o = n->o;
+    for (int32_t i = 0; i < count; i++) {
+        const dukd_run_dataset *set = results[i].set = set_at(o, i);
+        dukd_failure why = {0};
+        for (int32_t k = 0; k < i && n->save; k++)
+            if (!strcmp(results[k].set->name, set->name))
+                return dukd_fail(
+                    f, DUKD_MISUSED,
+                    "%s: datasets.%s has the name '%s', which datasets.%s has too: their images would "
+                    "be saved over each other; give it another",
+                    set->place, set->key, set->name, results[k].set->key);
+        int status = dukd_run_dataset_open(&results[i].files, set, f);
+        if (status) return status;
+        status = dukd_evaluate_check(results[i].files, o->metrics, o->metric_count, &why);
+        if (status) return fail_set(set, status, &why, f);
+    }
+    return DUKD_DONE;
 }
 
 static int open_networks(test_networks *n, dukd_failure *f) {
@@ -97,38 +125,53 @@ static int open_networks(test_networks *n, dukd_failure *f) {
     return status;
 }
 
+static int print_report(const test_networks *n, const dukd_test_result *results, int32_t count,
+                        dukd_failure *f) {
+    const dukd_test_report report = {
+        .options = n->o,
+        .results = results,
+        .count = count,
+        .ensemble = n->a->ensemble,
+        .weights = n->a->weights ? n->a->weights : n->o->student.pretrained,
+        .key = n->student.report.key,
+        .teacher = n->teacher.graph ? n->o->teacher.pretrained : NULL,
+        .teacher_key = n->teacher.report.key,
+        .engine = dukd_engine_get_info(n->engine),
+    };
+    if (n->a->format == TEST_JSON) return dukd_test_print_json(&report, f);
+    dukd_test_print_table(&report, n->a->format == TEST_MARKDOWN);
+    return DUKD_DONE;
+}
+
 static int run(const char *file, const test_arguments *a, dukd_failure *f) {
+    char folder[4096];
     dukd_run_options *o = NULL;
     const dukd_run_overrides overrides = {a->set.items, a->set.count, a->force.items, a->force.count};
     dukd_test_result *results = NULL;
     int status = dukd_run_options_read(&o, file, &overrides, NULL, f);
     if (status) return status;
-    test_networks n = {.o = o, .a = a};
+    for (int32_t i = 0; i < o->note_count && !a->quiet; i++)
+        fprintf(stderr, "dukd-host test: %s\n", o->notes[i]);
+    test_networks n = {.o = o, .a = a, .save = a->images};
     int32_t count = o->test_count + o->val_count;
     if ((status = dukd_run_options_need_test(o, f))) goto end;
-    if ((status = open_networks(&n, f))) goto end;
+    if (!n.save && o->save_img) {
+        const int length = snprintf(folder, sizeof folder, "%s/visualization", o->results_root);
+        if (length < 0 || (size_t)length >= sizeof folder) {
+            status = dukd_fail(f, DUKD_MISUSED, "%s: path.results_root is too long", o->file);
+            goto end;
+        }
+        n.save = folder;
+    }
     results = calloc((size_t)count, sizeof *results);
     if (!results) {
         status = dukd_fail_memory(f, "the results", (unsigned long long)count * sizeof *results);
         goto end;
     }
-    for (int32_t i = 0; i < count && status == DUKD_DONE; i++)
-        status = test_set(&n, set_at(o, i), &results[i], f);
-    if (status) goto end;
-    const dukd_test_report report = {
-        .options = o,
-        .results = results,
-        .count = count,
-        .ensemble = a->ensemble,
-        .weights = a->weights ? a->weights : o->student.pretrained,
-        .key = n.student.report.key,
-        .teacher = n.teacher.graph ? o->teacher.pretrained : NULL,
-        .engine = dukd_engine_get_info(n.engine),
-    };
-    if (a->json)
-        status = dukd_test_print_json(&report, f);
-    else
-        dukd_test_print_table(&report, a->markdown);
+    status = open_sets(&n, results, count, f);
+    if (status == DUKD_DONE) status = open_networks(&n, f);
+    for (int32_t i = 0; i < count && status == DUKD_DONE; i++) status = test_set(&n, &results[i], f);
+    if (status == DUKD_DONE) status = print_report(&n, results, count, f);
 end:
     for (int32_t i = 0; results && i < count; i++) {
         dukd_evaluation_free(&results[i].networks);
@@ -143,6 +186,21 @@ end:
     return status;
 }
 
+static int choose_format(test_arguments *a, dukd_failure *f) {
+    static const char *const names[] = {
+        [TEST_TEXT] = "text", [TEST_MARKDOWN] = "markdown", [TEST_JSON] = "json"};
+    if (a->json + a->markdown + (a->format_name != NULL) > 1)
+        return dukd_fail(f, DUKD_MISUSED, "--format, --json and --markdown: choose one");
+    a->format = a->json ? TEST_JSON : a->markdown ? TEST_MARKDOWN : TEST_TEXT;
+    if (!a->format_name) return DUKD_DONE;
+    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
+        if (!strcmp(a->format_name, names[i])) {
+            a->format = (test_format)i;
+            return DUKD_DONE;
+        }
+    return dukd_fail(f, DUKD_MISUSED, "--format is text, markdown or json, not '%s'", a->format_name);
+}
+
 int dukd_cmd_test(int argc, char **argv) {
     test_arguments a = {0};
     const char *opt = NULL;
@@ -152,11 +210,14 @@ int dukd_cmd_test(int argc, char **argv) {
         {"--weights", "-w", DUKD_ARG_TEXT, "FILE", "test these weights (else path.pretrain_network_g)",
          &a.weights},
         {"--param-key", NULL, DUKD_ARG_TEXT, "KEY", "params or params_ema (else path.param_key_g)", &a.key},
-        {"--self-ensemble", NULL, DUKD_ARG_FLAG, NULL, "also average eight orientations", &a.ensemble},
-        {"--save", NULL, DUKD_ARG_TEXT, "DIR", "save the images in DIR/SET", &a.images},
-        {"--json", NULL, DUKD_ARG_FLAG, NULL, "print JSON, for a program", &a.json},
-        {"--markdown", NULL, DUKD_ARG_FLAG, NULL, "print Markdown tables", &a.markdown},
-        {"--quiet", "-q", DUKD_ARG_FLAG, NULL, "no progress line", &a.quiet},
+        {"--self-ensemble", NULL, DUKD_ARG_FLAG, NULL, "also average eight orientations: a column of its own",
+         &a.ensemble},
+        {"--save", NULL, DUKD_ARG_TEXT, "DIR", "save the images in DIR/SET (else as val.save_img says)",
+         &a.images},
+        {"--format", NULL, DUKD_ARG_TEXT, "FORMAT", "text, markdown or json (text)", &a.format_name},
+        {"--json", NULL, DUKD_ARG_FLAG, NULL, "--format json, for a program", &a.json},
+        {"--markdown", NULL, DUKD_ARG_FLAG, NULL, "--format markdown", &a.markdown},
+        {"--quiet", "-q", DUKD_ARG_FLAG, NULL, "no progress, no notes on keys that are not read", &a.quiet},
         {"--set", NULL, DUKD_ARG_TEXTS, "KEY=VALUE", "replace a key of the option file", &a.set},
         {"--opt", "-opt", DUKD_ARG_TEXT, "OPT.yml", "the option file, in BasicSR's spelling", &opt},
         {"--force_yml", NULL, DUKD_ARG_MANY, "KEY:KEY=VALUE", "--set in BasicSR's spelling", &a.force},
@@ -166,11 +227,13 @@ int dukd_cmd_test(int argc, char **argv) {
         .summary = "PSNR and SSIM on the test sets of an option file, image by image and on average.",
         .positionals = "OPT.yml",
         .details =
-            "Sets are the entries of `datasets` but train. With network_t and its weights the teacher is\n"
-            "measured too, and the student against it. Images are run whole.",
+            "Sets are the entries of `datasets` but train: test_1, test_2, val, ... With network_t and its\n"
+            "weights the teacher is measured too, and the student against it. Images are run whole.\n"
+            "val.save_img: true saves results/NAME/visualization/SET/IMAGE_SUFFIX.png, 8 bits, as BasicSR\n"
+            "does (path.results_root for another folder; val.suffix, else the run's name).",
         .example =
             "dukd-host test yaml/demo/dukd.yml --weights experiments/demo/models/net_g_best.safetensors\n"
-            "dukd-host test OPT.yml --self-ensemble --save results --json",
+            "dukd-host test OPT.yml --self-ensemble --save results --format markdown",
         .max_positionals = 1,
         .args = args,
         .arg_count = sizeof args / sizeof *args,
@@ -179,8 +242,7 @@ int dukd_cmd_test(int argc, char **argv) {
     const char *file = files.count ? files.items[0] : opt;
     if (status == DUKD_DONE && (!file || (files.count && opt)))
         status = dukd_fail(&f, DUKD_MISUSED, "give one option file: dukd-host test OPT.yml (see --help)");
-    if (status == DUKD_DONE && a.json && a.markdown)
-        status = dukd_fail(&f, DUKD_MISUSED, "--json and --markdown: choose one");
+    if (status == DUKD_DONE) status = choose_format(&a, &f);
     if (status == DUKD_DONE) status = run(file, &a, &f);
     dukd_texts_free(&a.set);
     dukd_texts_free(&a.force);

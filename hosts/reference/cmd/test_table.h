@@ -1,4 +1,5 @@
-/* What `dukd-host test` prints: tables as text or Markdown, and JSON. Every table states what it was made with. */
+/* What `dukd-host test` found out, and printing it: tables as text or Markdown (test_table.c), JSON (test_json.c).
+ * Every table states what it was made with: weights, colour space, border, self-ensemble, tiles, where LR came from. */
 #ifndef DUKD_TEST_TABLE_H
 #define DUKD_TEST_TABLE_H
 
@@ -18,14 +19,29 @@ typedef struct {
     const dukd_test_result *results; /* [count] */
     int32_t count;
     int32_t ensemble;
-    const char *weights, *key; /* of the student */
-    const char *teacher;       /* file of its weights; NULL: no teacher */
+    const char *weights, *key;         /* of the student */
+    const char *teacher, *teacher_key; /* file of its weights; NULL: no teacher */
     const dukd_engine_info *engine;
 } dukd_test_report;
 
 /* Fills r->bicubic for the images of r->files. */
 int dukd_test_bicubic(dukd_test_result *r, const dukd_run_metric *metrics, int32_t count, int32_t scale,
                       dukd_failure *f);
+
+/* The columns: each has all metrics. */
+typedef enum {
+    DUKD_TEST_BICUBIC,
+    DUKD_TEST_STUDENT,
+    DUKD_TEST_ENSEMBLE, /* of the student */
+    DUKD_TEST_TEACHER,
+    DUKD_TEST_AGREEMENT, /* student against teacher */
+    DUKD_TEST_COLUMNS
+} dukd_test_column;
+int dukd_test_has_column(const dukd_test_report *r, dukd_test_column c);
+/* Row i of a set; i == its count is the mean. */
+double dukd_test_cell(const dukd_test_result *r, int64_t i, dukd_test_column c, int32_t metric);
+const char *dukd_test_row_name(const dukd_test_result *r, int64_t i);
+
 void dukd_test_print_table(const dukd_test_report *r, int markdown);
 int dukd_test_print_json(const dukd_test_report *r, dukd_failure *f);
 

@@ -8,9 +8,11 @@
 
 #include "data/dataset_cache.h"
 #include "data/dataset_crop.h"
+#include "data/dataset_files.h"
 #include "data/dataset_hash.h"
 #include "data/dataset_pairs.h"
 #include "data/downscale.h"
+#include "data/image_list.h"
 #include "data/tiled.h"
 
 struct dukd_dataset {
@@ -103,6 +105,12 @@ const char *dukd_dataset_name(const dukd_dataset *d, int64_t i) {
 }
 const char *dukd_dataset_path(const dukd_dataset *d, int64_t i) {
     return d->pairs.at[i].hr_path;
+}
+const char *dukd_dataset_result_name(const dukd_dataset *d, int64_t i, int32_t *length) {
+    const dukd_pair_files *pair = &d->pairs.at[i];
+    const char *name = pair->lr_path ? dukd_files_base(pair->lr_path) : pair->name;
+    *length = (int32_t)(pair->lr_path ? dukd_image_stem_length(name) : strlen(name));
+    return name;
 }
 
 void dukd_dataset_size(const dukd_dataset *d, int64_t i, int32_t *lr_width, int32_t *lr_height) {

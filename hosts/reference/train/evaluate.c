@@ -120,19 +120,25 @@ static int measure(const dukd_evaluate_options *o, const dukd_image *a, const du
     return status;
 }
 
-static int save_image(const dukd_evaluate_options *o, const char *name, const char *more,
+/* What a saved image is called; not terminated. */
+typedef struct {
+    const char *text;
+    int32_t length;
+} image_name;
+
+static int save_image(const dukd_evaluate_options *o, const image_name *name, const char *more,
                       const dukd_image *image, dukd_failure *f) {
     char path[4096];
-    int n = snprintf(path, sizeof path, "%s/%s_%s%s.png", o->image_folder, name,
+    int n = snprintf(path, sizeof path, "%s/%.*s_%s%s.png", o->image_folder, (int)name->length, name->text,
                      o->image_suffix ? o->image_suffix : "out", more);
     if (n < 0 || (size_t)n >= sizeof path)
-        return dukd_fail(f, DUKD_FAILED, "%s: the path of the image '%.100s' is too long", o->image_folder,
-                         name);
+        return dukd_fail(f, DUKD_FAILED, "%s: the path of the image '%.*s' is too long", o->image_folder,
+                         name->length < 100 ? (int)name->length : 100, name->text);
     return dukd_image_write_png(path, image, f);
 }
 
 /* What came out of a network as an image, measured against `hr` and, where the kind of output is saved, saved. */
-static int finish(const evaluator *v, const float *planes, const dukd_image *hr, const char *name,
+static int finish(const evaluator *v, const float *planes, const dukd_image *hr, const image_name *name,
                   const char *save_as, double *values, dukd_image *out, dukd_failure *f) {
     int status = dukd_image_from_planes(planes, hr->width, hr->height, out, f);
     if (!status) status = measure(v->o, out, hr, values, f);
@@ -182,6 +188,8 @@ static int reduce_to_8(dukd_image *image, dukd_failure *f) {
 
 static int evaluate_image(evaluator *v, const dukd_dataset *set, int64_t i, dukd_evaluated_image *out,
                           dukd_failure *f) {
+    image_name name;
+    name.text = dukd_dataset_result_name(set, i, &name.length);
     dukd_image lr = {0}, hr = {0}, sr = {0}, other = {0};
     const int32_t scale = dukd_dataset_scale(set);
     int status = dukd_dataset_read(set, i, &lr, &hr, f);
@@ -190,16 +198,16 @@ static int evaluate_image(evaluator *v, const dukd_dataset *set, int64_t i, dukd
     if (status) goto end;
     dukd_image_to_planes(&lr, v->input);
     status = run_network(v, &v->student, lr.height, lr.width, v->input, v->output, f);
-    if (!status) status = finish(v, v->output, &hr, out->name, "", out->plain, &sr, f);
+    if (!status) status = finish(v, v->output, &hr, &name, "", out->plain, &sr, f);
     if (!status && v->teacher.graph) {
         status = run_network(v, &v->teacher, lr.height, lr.width, v->input, v->output, f);
-        if (!status) status = finish(v, v->output, &hr, out->name, NULL, out->teacher, &other, f);
+        if (!status) status = finish(v, v->output, &hr, &name, NULL, out->teacher, &other, f);
         if (!status) status = measure(v->o, &sr, &other, out->agreement, f);
         dukd_image_free(&other);
     }
     if (!status && v->o->self_ensemble) {
         status = run_ensemble(v, lr.height, lr.width, scale, f);
-        if (!status) status = finish(v, v->mean, &hr, out->name, "_x8", out->ensemble, &other, f);
+        if (!status) status = finish(v, v->mean, &hr, &name, "_x8", out->ensemble, &other, f);
         dukd_image_free(&other);
     }
 end:

@@ -42,7 +42,7 @@ typedef struct {
     const dukd_run_metric *metrics;
     int32_t metric_count;
     int32_t self_ensemble;
-    /* Where images are saved, as FOLDER/NAME_SUFFIX.png (FOLDER must exist); NULL: nowhere. */
+    /* Where images are saved, as FOLDER/NAME_SUFFIX.png (FOLDER must exist; dukd_dataset_result_name); NULL: nowhere. */
     const char *image_folder, *image_suffix;
     /* After each image; a result other than 0 ends the evaluation with DUKD_FAILED, "interrupted". NULL:
      * none. */
