@@ -1,23 +1,18 @@
 /* Opening a safetensors file: mapping it, finding its header, and giving out its tensors. */
 #include "common/safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "common/mapped_file.h"
 #include "common/safetensors_header.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are used as they lie in the file");
 
 struct dukd_tensor_file {
     dukd_st_header header;
-    void *mapping; /* NULL where the memory is the caller's */
-    size_t size;
-    void *copy; /* of all the data, or NULL: see align_data */
+    dukd_mapped_file mapped; /* zeroed where the memory is the caller's */
+    void *copy;              /* of all the data, or NULL: see align_data */
 };
 
 /* A file with tensors that are not aligned for their types is used from a copy in which each one is. Rare: writers pad
@@ -50,7 +45,7 @@ static int align_data(dukd_tensor_file *t, const char *path, dukd_failure *f) {
 static int read_file(dukd_tensor_file *t, const unsigned char *bytes, size_t size, const char *path,
                      dukd_failure *f) {
     if (size < 8)
-        return dukd_fail(f, DUKD_FAILED, "%s: is no safetensors file: it has only %zu bytes", path, size);
+        return dukd_fail(f, DUKD_FAILED, "%s: is no safetensors file: it has %zu bytes", path, size);
     uint64_t header = 0;
     for (int i = 7; i >= 0; i--) header = header << 8 | bytes[i];
     if (header > DUKD_ST_MAX_HEADER || (size > 8 && bytes[8] != '{'))
@@ -79,51 +74,22 @@ int dukd_tensor_file_open_memory(dukd_tensor_file **out, const void *bytes, size
     return status;
 }
 
-/* The whole file in memory, or NULL. An empty file gives an empty mapping of one page's address. */
-static void *map(const char *path, size_t *size, dukd_failure *f) {
-    struct stat s;
-    void *bytes = NULL;
-    int fd =
-        open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block us before it is refused */
-    if (fd < 0 || fstat(fd, &s) != 0) {
-        dukd_fail(f, DUKD_FAILED, "%s: cannot be read: %s", path, strerror(errno));
-    } else if (!S_ISREG(s.st_mode)) {
-        dukd_fail(f, DUKD_FAILED, "%s: cannot be read: it is %s", path,
-                  S_ISDIR(s.st_mode) ? "a folder" : "no regular file");
-    } else if (s.st_size < 8 || (uintmax_t)s.st_size > SIZE_MAX / 2) {
-        dukd_fail(f, DUKD_FAILED, "%s: is no safetensors file: it has %lld bytes", path,
-                  (long long)s.st_size);
-    } else {
-        *size = (size_t)s.st_size;
-        bytes = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (bytes == MAP_FAILED) {
-            bytes = NULL;
-            dukd_fail(f, DUKD_FAILED, "%s: cannot be mapped: %s", path, strerror(errno));
-        }
-    }
-    if (fd >= 0) close(fd);
-    return bytes;
-}
-
 int dukd_tensor_file_open(dukd_tensor_file **out, const char *path, dukd_failure *f) {
-    size_t size = 0;
+    dukd_mapped_file mapped;
     *out = NULL;
-    void *bytes = map(path, &size, f);
-    if (!bytes) return DUKD_FAILED;
-    int status = dukd_tensor_file_open_memory(out, bytes, size, path, f);
-    if (status != DUKD_DONE) {
-        munmap(bytes, size);
-        return status;
-    }
-    (*out)->mapping = bytes;
-    (*out)->size = size;
-    return DUKD_DONE;
+    int status = dukd_mapped_file_open(&mapped, path, f);
+    if (status == DUKD_DONE) status = dukd_tensor_file_open_memory(out, mapped.bytes, mapped.size, path, f);
+    if (status == DUKD_DONE)
+        (*out)->mapped = mapped;
+    else
+        dukd_mapped_file_close(&mapped);
+    return status;
 }
 
 void dukd_tensor_file_close(dukd_tensor_file *t) {
     if (!t) return;
     dukd_st_header_free(&t->header);
-    if (t->mapping) munmap(t->mapping, t->size);
+    dukd_mapped_file_close(&t->mapped);
     free(t->copy);
     free(t);
 }
@@ -133,6 +99,13 @@ int32_t dukd_tensor_file_count(const dukd_tensor_file *t) {
 }
 const dukd_st_tensor *dukd_tensor_file_at(const dukd_tensor_file *t, int32_t i) {
     return &t->header.tensors[i];
+}
+
+int32_t dukd_tensor_file_metadata_count(const dukd_tensor_file *t) {
+    return t->header.metadata_count;
+}
+const dukd_st_entry *dukd_tensor_file_metadata_at(const dukd_tensor_file *t, int32_t i) {
+    return &t->header.metadata[i];
 }
 
 static int name_order(const void *name, const void *entry) {

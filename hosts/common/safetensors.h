@@ -46,6 +46,10 @@ typedef struct {
     const void *data;
 } dukd_st_tensor;
 
+typedef struct {
+    const char *key, *value;
+} dukd_st_entry;
+
 /* ---- reading; everything returned belongs to the file and lives until it is closed ---- */
 
 /* *out is NULL on failure. */
@@ -59,12 +63,10 @@ int32_t dukd_tensor_file_count(const dukd_tensor_file *t);
 const dukd_st_tensor *dukd_tensor_file_at(const dukd_tensor_file *t, int32_t i); /* in the header's order */
 const dukd_st_tensor *dukd_tensor_file_find(const dukd_tensor_file *t, const char *name); /* NULL: none */
 const char *dukd_tensor_file_metadata(const dukd_tensor_file *t, const char *key);        /* NULL: none */
+int32_t dukd_tensor_file_metadata_count(const dukd_tensor_file *t);
+const dukd_st_entry *dukd_tensor_file_metadata_at(const dukd_tensor_file *t, int32_t i); /* sorted by key */
 
 /* ---- writing: beside `path`, fsynced, renamed, the folder fsynced (atomic_file.h) ---- */
-typedef struct {
-    const char *key, *value;
-} dukd_st_entry;
-
 /* Tensors are written in the given order, except that types of larger elements come first, which aligns every tensor without
  * gaps. Names and keys must be UTF-8, unique and not empty, and shapes must agree with counts: DUKD_MISUSED
  * otherwise. Values may hold any bytes (a path, say): what is not UTF-8 is written as U+FFFD. */
@@ -73,5 +75,11 @@ int dukd_tensor_file_write(const char *path, const dukd_st_tensor *tensors, int3
 
 int32_t dukd_st_type_size(dukd_st_type type);     /* bytes an element */
 const char *dukd_st_type_name(dukd_st_type type); /* as in the file: "F32" */
+
+/* A name for a message: at most 80 bytes of it, without control characters. */
+typedef struct {
+    char text[88];
+} dukd_st_printable;
+dukd_st_printable dukd_st_print(const char *name);
 
 #endif

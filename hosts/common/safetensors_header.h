@@ -31,10 +31,4 @@ int dukd_st_header_read(dukd_st_header *out, const void *json, size_t size, cons
                         int64_t data_size, const char *path, dukd_failure *f);
 void dukd_st_header_free(dukd_st_header *h); /* h may be zeroed */
 
-/* A name for a message: at most 80 bytes of it, without control characters. */
-typedef struct {
-    char text[88];
-} dukd_st_printable;
-dukd_st_printable dukd_st_print(const char *name);
-
 #endif

@@ -174,8 +174,8 @@ static void test_hostile_lengths(void **state) {
     (void)state;
     size_t size;
     unsigned char *file = python_file(&size);
-    expect_refused(file, 0, "it has only 0 bytes");
-    expect_refused(file, 7, "it has only 7 bytes");
+    expect_refused(file, 0, "it has 0 bytes");
+    expect_refused(file, 7, "it has 7 bytes");
     expect_refused(file, 8, "header should have 200 bytes, but only 0 are there");
     expect_refused(file, 207, "header should have 200 bytes, but only 199 are there");
     file[0] = 0;
