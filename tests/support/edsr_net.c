@@ -1,4 +1,4 @@
-/* EDSR graphs made by the registry, and their weights from golden files. */
+/* Networks made by the registry, and their weights from golden files. */
 #include "support/edsr_net.h"
 
 #include <setjmp.h>
@@ -11,25 +11,47 @@
 
 #include "models/model.h"
 
-dukd_graph *dukd_edsr_net(int32_t feat, int32_t blocks, int32_t upscale, double res_scale) {
-    char texts[4][32];
-    snprintf(texts[0], sizeof texts[0], "%d", (int)feat);
-    snprintf(texts[1], sizeof texts[1], "%d", (int)blocks);
-    snprintf(texts[2], sizeof texts[2], "%d", (int)upscale);
-    snprintf(texts[3], sizeof texts[3], "%.17g", res_scale);
-    const char *const values[6] = {"3", "3", texts[0], texts[1], texts[2], texts[3]};
-    const dukd_model_setting settings[6] = {
-        {"num_in_ch", &values[0], 1, 0, NULL}, {"num_out_ch", &values[1], 1, 0, NULL},
-        {"num_feat", &values[2], 1, 0, NULL},  {"num_block", &values[3], 1, 0, NULL},
-        {"upscale", &values[4], 1, 0, NULL},   {"res_scale", &values[5], 1, 0, NULL},
-    };
+dukd_graph *dukd_test_net(const char *type, const char *words) {
+    enum { MOST = 24, TEXTS = 96 };
+    char buffer[1024], *rest = buffer;
+    const char *texts[TEXTS];
+    dukd_model_setting settings[MOST];
+    int32_t count = 0, text_count = 0;
+    assert_true(strlen(words) < sizeof buffer);
+    memcpy(buffer, words, strlen(words) + 1);
+    for (char *word = strsep(&rest, " "); word; word = strsep(&rest, " ")) {
+        if (!*word) continue;
+        char *value = strchr(word, '=');
+        assert_true(value && count < MOST);
+        *value++ = '\0';
+        dukd_model_setting *s = &settings[count++];
+        *s = (dukd_model_setting){.key = word, .texts = &texts[text_count], .is_list = *value == '['};
+        if (strcmp(value, "null") == 0) continue;
+        if (s->is_list) {
+            value++;
+            value[strcspn(value, "]")] = '\0';
+        }
+        for (char *item = strsep(&value, ","); item; item = strsep(&value, ",")) {
+            assert_true(text_count < TEXTS);
+            texts[text_count++] = item;
+            s->count++;
+        }
+    }
     dukd_model_spec spec;
     dukd_graph *g = NULL;
     dukd_failure f = {0};
-    if (dukd_model_spec_read(&spec, "EDSR", NULL, NULL, settings, 6, &f) != DUKD_DONE)
+    if (dukd_model_spec_read(&spec, type, NULL, NULL, settings, count, &f) != DUKD_DONE)
         fail_msg("%s", f.message);
     if (dukd_model_build(&g, &spec, &f) != DUKD_DONE) fail_msg("%s", f.message);
     return g;
+}
+
+dukd_graph *dukd_edsr_net(int32_t feat, int32_t blocks, int32_t upscale, double res_scale) {
+    char words[160];
+    snprintf(words, sizeof words,
+             "num_in_ch=3 num_out_ch=3 num_feat=%d num_block=%d upscale=%d res_scale=%.17g", (int)feat,
+             (int)blocks, (int)upscale, res_scale);
+    return dukd_test_net("EDSR", words);
 }
 
 void dukd_golden_weights(float *weights, const dukd_graph *g, dukd_golden *file, const char *prefix) {

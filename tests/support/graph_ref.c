@@ -1,6 +1,7 @@
 /* Forward and backward of every operation of a graph, in double precision. */
 #include "support/graph_ref.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,127 +10,45 @@
 
 #include <cmocka.h>
 
-struct dukd_graph_ref {
-    const dukd_graph *g;
-    int32_t images, h, w;
-    double *weights;
-    double **values; /* one per operation */
-};
+#include "support/graph_ref_state.h"
 
-static double *zeros(int64_t count) {
+double *dukd_ref_zeros(int64_t count) {
     double *p = calloc((size_t)(count ? count : 1), sizeof *p);
     assert_non_null(p);
     return p;
 }
 
 int64_t dukd_graph_ref_count(const dukd_graph_ref *r, dukd_value v) {
-    const dukd_op *op = dukd_graph_op(r->g, v);
-    return (int64_t)r->images * op->channels * r->h * op->up * r->w * op->up;
+    return (int64_t)r->images * dukd_graph_op(r->g, v)->channels * r->sizes[v][0] * r->sizes[v][1];
 }
 
 const double *dukd_graph_ref_value(const dukd_graph_ref *r, dukd_value v) {
     return r->values[v];
 }
 
-/* One plane of a value: rows x columns of image n and channel c. */
-static double *plane(const dukd_graph_ref *r, double *value, dukd_value v, int32_t n, int32_t c) {
+double *dukd_ref_plane(const dukd_graph_ref *r, double *all, dukd_value v, int32_t n, int32_t c) {
+    return all + ((int64_t)n * dukd_graph_op(r->g, v)->channels + c) * r->sizes[v][0] * r->sizes[v][1];
+}
+
+/* Element-wise operations see a value as a list. Of the place of an element in it they may need the channel (AFFINE), the
+ * image (DROP_PATH), or both (the one factor of its channel, MUL). */
+static int64_t plane_of(const dukd_graph_ref *r, dukd_value v, int64_t element) {
+    return element / (r->sizes[v][0] * r->sizes[v][1]);
+}
+
+static double drop_of(const dukd_graph_ref *r, dukd_value v, int64_t element) {
     const dukd_op *op = dukd_graph_op(r->g, v);
-    return value + ((int64_t)n * op->channels + c) * r->h * op->up * r->w * op->up;
+    return r->drops[(int64_t)op->drop * r->images + plane_of(r, v, element) / op->channels];
 }
 
-typedef struct {
-    int64_t rows, columns;  /* of the value */
-    int64_t y0, y1, x0, x1; /* output pixels for which the tap's input pixel is inside */
-    int64_t dy, dx;         /* input = output + (dy, dx) */
-} tap;
-
-static tap make_tap(const dukd_graph_ref *r, const dukd_op *op, int32_t ky, int32_t kx) {
-    tap t = {.rows = (int64_t)r->h * op->up, .columns = (int64_t)r->w * op->up};
-    t.dy = ky - op->kernel / 2;
-    t.dx = kx - op->kernel / 2;
-    t.y0 = t.dy < 0 ? -t.dy : 0;
-    t.x0 = t.dx < 0 ? -t.dx : 0;
-    t.y1 = t.dy > 0 ? t.rows - t.dy : t.rows;
-    t.x1 = t.dx > 0 ? t.columns - t.dx : t.columns;
-    return t;
-}
-
-static void conv_forward(const dukd_graph_ref *r, dukd_value v) {
+/* The element of MUL's second operand that belongs to an element of its first. */
+static int64_t factor_of(const dukd_graph_ref *r, dukd_value v, int64_t element) {
     const dukd_op *op = dukd_graph_op(r->g, v);
-    int32_t ins = dukd_graph_op(r->g, op->in[0])->channels;
-    const double *weight = r->weights + dukd_graph_param(r->g, op->weight)->offset;
-    const double *bias = op->bias < 0 ? NULL : r->weights + dukd_graph_param(r->g, op->bias)->offset;
-    int64_t pixels = (int64_t)r->h * op->up * r->w * op->up;
-    for (int32_t n = 0; n < r->images; n++)
-        for (int32_t o = 0; o < op->channels; o++) {
-            double *out = plane(r, r->values[v], v, n, o);
-            for (int64_t p = 0; p < pixels; p++) out[p] = bias ? bias[o] : 0;
-            for (int32_t i = 0; i < ins; i++)
-                for (int32_t k = 0; k < op->kernel * op->kernel; k++) {
-                    double factor = weight[((int64_t)o * ins + i) * op->kernel * op->kernel + k];
-                    tap t = make_tap(r, op, k / op->kernel, k % op->kernel);
-                    const double *in = plane(r, r->values[op->in[0]], op->in[0], n, i);
-                    for (int64_t y = t.y0; y < t.y1; y++)
-                        for (int64_t x = t.x0; x < t.x1; x++)
-                            out[y * t.columns + x] += factor * in[(y + t.dy) * t.columns + x + t.dx];
-                }
-        }
+    return op->grid == dukd_graph_op(r->g, op->in[1])->grid ? element : plane_of(r, v, element);
 }
 
-static void conv_backward(const dukd_graph_ref *r, dukd_value v, double *const *grads, double *d_weights) {
-    const dukd_op *op = dukd_graph_op(r->g, v);
-    int32_t ins = dukd_graph_op(r->g, op->in[0])->channels;
-    int64_t weight = dukd_graph_param(r->g, op->weight)->offset;
-    int64_t pixels = (int64_t)r->h * op->up * r->w * op->up;
-    for (int32_t n = 0; n < r->images; n++)
-        for (int32_t o = 0; o < op->channels; o++) {
-            const double *d_out = plane(r, grads[v], v, n, o);
-            for (int64_t p = 0; op->bias >= 0 && p < pixels; p++)
-                d_weights[dukd_graph_param(r->g, op->bias)->offset + o] += d_out[p];
-            for (int32_t i = 0; i < ins; i++)
-                for (int32_t k = 0; k < op->kernel * op->kernel; k++) {
-                    int64_t place = weight + ((int64_t)o * ins + i) * op->kernel * op->kernel + k;
-                    tap t = make_tap(r, op, k / op->kernel, k % op->kernel);
-                    const double *in = plane(r, r->values[op->in[0]], op->in[0], n, i);
-                    double *d_in = plane(r, grads[op->in[0]], op->in[0], n, i);
-                    double sum = 0;
-                    for (int64_t y = t.y0; y < t.y1; y++)
-                        for (int64_t x = t.x0; x < t.x1; x++) {
-                            int64_t from = (y + t.dy) * t.columns + x + t.dx;
-                            sum += d_out[y * t.columns + x] * in[from];
-                            d_in[from] += d_out[y * t.columns + x] * r->weights[place];
-                        }
-                    d_weights[place] += sum;
-                }
-        }
-}
-
-/* Where element (c, y, x) of the shuffled image n comes from. */
-static int64_t shuffle_source(const dukd_graph_ref *r, const dukd_op *op, int64_t n, int64_t c, int64_t y,
-                              int64_t x) {
-    int64_t by = op->kernel, rows = (int64_t)r->h * op->up / by, columns = (int64_t)r->w * op->up / by;
-    int64_t channel = c * by * by + y % by * by + x % by;
-    return ((n * op->channels * by * by + channel) * rows + y / by) * columns + x / by;
-}
-
-/* Element-wise operations see a value as a list; `channel` is what AFFINE needs to know of a place in it. */
-static int32_t channel_of(const dukd_graph_ref *r, const dukd_op *op, int64_t element) {
-    return (int32_t)(element / ((int64_t)r->h * op->up * r->w * op->up) % op->channels);
-}
-
-static void shuffle(const dukd_graph_ref *r, dukd_value v, double *out, double *in, int backward) {
-    const dukd_op *op = dukd_graph_op(r->g, v);
-    int64_t rows = (int64_t)r->h * op->up, columns = (int64_t)r->w * op->up, place = 0;
-    for (int64_t n = 0; n < r->images; n++)
-        for (int64_t c = 0; c < op->channels; c++)
-            for (int64_t y = 0; y < rows; y++)
-                for (int64_t x = 0; x < columns; x++, place++) {
-                    int64_t source = shuffle_source(r, op, n, c, y, x);
-                    if (backward)
-                        in[source] += out[place];
-                    else
-                        out[place] = in[source];
-                }
+static double gelu_slope(double x) {
+    return .5 * (1 + erf(x / sqrt(2))) + x * exp(-x * x / 2) / sqrt(2 * 3.14159265358979323846);
 }
 
 static void forward(const dukd_graph_ref *r, dukd_value v, const float *input) {
@@ -142,10 +61,16 @@ static void forward(const dukd_graph_ref *r, dukd_value v, const float *input) {
         for (int64_t i = 0; i < count; i++) out[i] = input[i];
         return;
     case DUKD_OP_CONV:
-        conv_forward(r, v);
+        dukd_ref_conv(r, v);
         return;
     case DUKD_OP_RELU:
-        for (int64_t i = 0; i < count; i++) out[i] = a[i] > 0 ? a[i] : 0;
+        for (int64_t i = 0; i < count; i++) out[i] = a[i] > 0 ? a[i] : op->factor * a[i];
+        return;
+    case DUKD_OP_GELU:
+        for (int64_t i = 0; i < count; i++) out[i] = a[i] / 2 * (1 + erf(a[i] / sqrt(2)));
+        return;
+    case DUKD_OP_SIGMOID:
+        for (int64_t i = 0; i < count; i++) out[i] = 1 / (1 + exp(-a[i]));
         return;
     case DUKD_OP_SCALE:
         for (int64_t i = 0; i < count; i++) out[i] = a[i] * op->factor;
@@ -153,14 +78,40 @@ static void forward(const dukd_graph_ref *r, dukd_value v, const float *input) {
     case DUKD_OP_ADD:
         for (int64_t i = 0; i < count; i++) out[i] = a[i] + b[i];
         return;
-    case DUKD_OP_PIXEL_SHUFFLE:
-        shuffle(r, v, out, a, 0);
+    case DUKD_OP_MUL:
+        for (int64_t i = 0; i < count; i++) out[i] = a[i] * b[factor_of(r, v, i)];
+        return;
+    case DUKD_OP_DROP_PATH:
+        for (int64_t i = 0; i < count; i++) out[i] = a[i] * drop_of(r, v, i);
         return;
     case DUKD_OP_AFFINE:
         for (int64_t i = 0; i < count; i++) {
-            int32_t c = channel_of(r, op, i);
+            int64_t c = plane_of(r, v, i) % op->channels;
             out[i] = a[i] * op->factors[c] + op->shifts[c];
         }
+        return;
+    case DUKD_OP_PIXEL_SHUFFLE:
+        dukd_ref_shuffle(r, v, r->values, 0);
+        return;
+    case DUKD_OP_CONCAT:
+    case DUKD_OP_SLICE:
+        dukd_ref_channels(r, v, r->values, 0);
+        return;
+    case DUKD_OP_LAYER_NORM:
+        dukd_ref_layer_norm(r, v);
+        return;
+    case DUKD_OP_ATTENTION:
+        dukd_ref_attention(r, v);
+        return;
+    case DUKD_OP_MEAN:
+    case DUKD_OP_DEVIATION:
+        dukd_ref_pool(r, v, NULL, 0);
+        return;
+    case DUKD_OP_MAX_POOL:
+        dukd_ref_max_pool(r, v, NULL, 0);
+        return;
+    case DUKD_OP_RESIZE:
+        dukd_ref_resize(r, v, r->values, 0);
         return;
     }
     fail_msg("operation %d is unknown", (int)op->kind);
@@ -169,7 +120,9 @@ static void forward(const dukd_graph_ref *r, dukd_value v, const float *input) {
 static void backward(const dukd_graph_ref *r, dukd_value v, double *const *grads, double *d_weights,
                      double *d_input) {
     const dukd_op *op = dukd_graph_op(r->g, v);
-    double *d = grads[v];
+    const double *y = r->values[v], *d = grads[v];
+    const double *a = op->in[0] < 0 ? NULL : r->values[op->in[0]];
+    const double *b = op->in[1] < 0 ? NULL : r->values[op->in[1]];
     double *da = op->in[0] < 0 ? NULL : grads[op->in[0]], *db = op->in[1] < 0 ? NULL : grads[op->in[1]];
     int64_t count = dukd_graph_ref_count(r, v);
     switch (op->kind) {
@@ -177,10 +130,16 @@ static void backward(const dukd_graph_ref *r, dukd_value v, double *const *grads
         for (int64_t i = 0; d_input && i < count; i++) d_input[i] += d[i];
         return;
     case DUKD_OP_CONV:
-        conv_backward(r, v, grads, d_weights);
+        dukd_ref_conv_back(r, v, grads, d_weights);
         return;
     case DUKD_OP_RELU:
-        for (int64_t i = 0; i < count; i++) da[i] += r->values[v][i] > 0 ? d[i] : 0;
+        for (int64_t i = 0; i < count; i++) da[i] += y[i] > 0 ? d[i] : op->factor * d[i];
+        return;
+    case DUKD_OP_GELU:
+        for (int64_t i = 0; i < count; i++) da[i] += d[i] * gelu_slope(a[i]);
+        return;
+    case DUKD_OP_SIGMOID:
+        for (int64_t i = 0; i < count; i++) da[i] += d[i] * y[i] * (1 - y[i]);
         return;
     case DUKD_OP_SCALE:
         for (int64_t i = 0; i < count; i++) da[i] += d[i] * op->factor;
@@ -191,11 +150,41 @@ static void backward(const dukd_graph_ref *r, dukd_value v, double *const *grads
             db[i] += d[i];
         }
         return;
-    case DUKD_OP_PIXEL_SHUFFLE:
-        shuffle(r, v, d, da, 1);
+    case DUKD_OP_MUL:
+        for (int64_t i = 0; i < count; i++) {
+            int64_t k = factor_of(r, v, i);
+            da[i] += d[i] * b[k];
+            db[k] += d[i] * a[i];
+        }
+        return;
+    case DUKD_OP_DROP_PATH:
+        for (int64_t i = 0; i < count; i++) da[i] += d[i] * drop_of(r, v, i);
         return;
     case DUKD_OP_AFFINE:
-        for (int64_t i = 0; i < count; i++) da[i] += d[i] * op->factors[channel_of(r, op, i)];
+        for (int64_t i = 0; i < count; i++) da[i] += d[i] * op->factors[plane_of(r, v, i) % op->channels];
+        return;
+    case DUKD_OP_PIXEL_SHUFFLE:
+        dukd_ref_shuffle(r, v, grads, 1);
+        return;
+    case DUKD_OP_CONCAT:
+    case DUKD_OP_SLICE:
+        dukd_ref_channels(r, v, grads, 1);
+        return;
+    case DUKD_OP_LAYER_NORM:
+        dukd_ref_layer_norm_back(r, v, grads, d_weights);
+        return;
+    case DUKD_OP_ATTENTION:
+        dukd_ref_attention_back(r, v, grads, d_weights);
+        return;
+    case DUKD_OP_MEAN:
+    case DUKD_OP_DEVIATION:
+        dukd_ref_pool(r, v, grads, 1);
+        return;
+    case DUKD_OP_MAX_POOL:
+        dukd_ref_max_pool(r, v, grads, 1);
+        return;
+    case DUKD_OP_RESIZE:
+        dukd_ref_resize(r, v, grads, 1);
         return;
     }
     fail_msg("operation %d is unknown", (int)op->kind);
@@ -203,16 +192,28 @@ static void backward(const dukd_graph_ref *r, dukd_value v, double *const *grads
 
 dukd_graph_ref *dukd_graph_ref_run(const dukd_graph *g, const float *weights, int32_t images, int32_t h,
                                    int32_t w, const float *input) {
-    assert_true(images >= 1 && h >= 1 && w >= 1);
+    return dukd_graph_ref_run_drops(g, weights, images, h, w, input, NULL);
+}
+
+dukd_graph_ref *dukd_graph_ref_run_drops(const dukd_graph *g, const float *weights, int32_t images, int32_t h,
+                                         int32_t w, const float *input, const float *drops) {
+    dukd_failure f = {0};
+    assert_true(images >= 1);
+    if (dukd_graph_check_size(g, h, w, &f) != DUKD_DONE) fail_msg("%s", f.message);
     dukd_graph_ref *r = calloc(1, sizeof *r);
     assert_non_null(r);
-    *r = (dukd_graph_ref){.g = g, .images = images, .h = h, .w = w};
-    r->weights = zeros(dukd_graph_weights(g));
+    *r = (dukd_graph_ref){.g = g, .images = images};
+    r->weights = dukd_ref_zeros(dukd_graph_weights(g));
     for (int64_t i = 0; i < dukd_graph_weights(g); i++) r->weights[i] = weights[i];
+    int64_t drop_count = (int64_t)dukd_graph_drop_count(g) * images;
+    r->drops = dukd_ref_zeros(drop_count);
+    for (int64_t i = 0; i < drop_count; i++) r->drops[i] = drops ? drops[i] : 1;
+    r->sizes = calloc((size_t)dukd_graph_op_count(g), sizeof *r->sizes);
     r->values = calloc((size_t)dukd_graph_op_count(g), sizeof *r->values);
-    assert_non_null(r->values);
+    assert_true(r->sizes && r->values);
     for (dukd_value v = 0; v < dukd_graph_op_count(g); v++) {
-        r->values[v] = zeros(dukd_graph_ref_count(r, v));
+        dukd_graph_size(g, v, h, w, r->sizes[v]);
+        r->values[v] = dukd_ref_zeros(dukd_graph_ref_count(r, v));
         forward(r, v, input);
     }
     return r;
@@ -223,7 +224,7 @@ void dukd_graph_ref_backward(const dukd_graph_ref *r, int32_t count, const dukd_
     int32_t ops = dukd_graph_op_count(r->g);
     double **grads = calloc((size_t)ops, sizeof *grads);
     assert_non_null(grads);
-    for (dukd_value v = 0; v < ops; v++) grads[v] = zeros(dukd_graph_ref_count(r, v));
+    for (dukd_value v = 0; v < ops; v++) grads[v] = dukd_ref_zeros(dukd_graph_ref_count(r, v));
     for (int32_t o = 0; o < count; o++) {
         assert_true(outputs[o] >= 0 && outputs[o] < ops);
         int64_t elements = dukd_graph_ref_count(r, outputs[o]);
@@ -238,6 +239,8 @@ void dukd_graph_ref_free(dukd_graph_ref *r) {
     if (!r) return;
     for (dukd_value v = 0; v < dukd_graph_op_count(r->g); v++) free(r->values[v]);
     free(r->values);
+    free(r->sizes);
+    free(r->drops);
     free(r->weights);
     free(r);
 }

@@ -15,9 +15,12 @@ typedef struct dukd_graph_ref dukd_graph_ref;
  * read here only. The graph must outlive the result. */
 dukd_graph_ref *dukd_graph_ref_run(const dukd_graph *g, const float *weights, int32_t images, int32_t h,
                                    int32_t w, const float *input);
+/* The same in training: drops[i * images + n] is the factor of drop path i and image n; NULL: 1 everywhere. */
+dukd_graph_ref *dukd_graph_ref_run_drops(const dukd_graph *g, const float *weights, int32_t images, int32_t h,
+                                         int32_t w, const float *input, const float *drops);
 void dukd_graph_ref_free(dukd_graph_ref *r); /* NULL is allowed */
 
-/* A value of the run, images x channels x (h up) x (w up), and its number of elements. */
+/* A value of the run, images x channels x height x width (dukd_graph_size), and its number of elements. */
 const double *dukd_graph_ref_value(const dukd_graph_ref *r, dukd_value v);
 int64_t dukd_graph_ref_count(const dukd_graph_ref *r, dukd_value v);
 
