@@ -143,7 +143,10 @@ int dukd_cmd_train(int argc, char **argv) {
                    "tb_logger/. A folder of that name from an earlier run is renamed first. Ctrl-C saves and "
                    "leaves; a second\n"
                    "one leaves at once. A run that was interrupted, killed too, goes on by --resume with the "
-                   "same bits.",
+                   "same bits.\n"
+                   "Where other programs run too, set num_threads to the processors that are free: threads "
+                   "that wait for "
+                   "each other spin.",
         .example = "dukd-host train yaml/demo/dukd.yml\n"
                    "dukd-host train OPT.yml --set train.total_iter=1000 --set num_threads=4 --seeds 1,2,3\n"
                    "dukd-host train -opt OPT.yml --auto_resume --force_yml train:optim_g:lr=2e-4",
