@@ -80,14 +80,18 @@ static const dukd_yaml_known known[] = {
     {"datasets.train.batch_size_per_gpu", NULL},
     {"datasets.train.dataset_enlarge_ratio", NULL},
     {"datasets.train.prefetch_mode", NULL},
-#define EDSR(section)                                                                                        \
-    {section ".type", NULL}, {section ".num_in_ch", NULL}, {section ".num_out_ch", NULL},                    \
-        {section ".num_feat", NULL}, {section ".num_block", NULL}, {section ".upscale", NULL},               \
-        {section ".res_scale", NULL}, {section ".img_range", NULL}, {                                        \
-        section ".rgb_mean", NULL                                                                            \
+#define NETWORK(section)                                                                                     \
+    {section ".type", NULL}, {section ".upscale", NULL}, {section ".img_range", NULL},                       \
+        {section ".num_in_ch", NULL}, {section ".num_out_ch", NULL}, {section ".num_feat", NULL},            \
+        {section ".num_block", NULL}, {section ".num_group", NULL}, {section ".squeeze_factor", NULL},       \
+        {section ".res_scale", NULL}, {section ".rgb_mean", NULL}, {section ".in_chans", NULL},              \
+        {section ".img_size", NULL}, {section ".window_size", NULL}, {section ".embed_dim", NULL},           \
+        {section ".depths", NULL}, {section ".num_heads", NULL}, {section ".mlp_ratio", NULL},               \
+        {section ".upsampler", NULL}, {                                                                      \
+        section ".resi_connection", NULL                                                                     \
     }
-    EDSR("network_g"),
-    EDSR("network_t"),
+    NETWORK("network_g"),
+    NETWORK("network_t"),
     {"path.pretrain_network_g", NULL},
     {"path.strict_load_g", NULL},
     {"path.pretrain_network_t", NULL},
@@ -205,7 +209,7 @@ static void every_example(void **state) {
     static const struct {
         const char *folder;
         int files;
-    } folders[] = {{"demo", 4}, {"table2", 6}, {"table4", 8}};
+    } folders[] = {{"demo", 4}, {"table2", 27}, {"table3", 6}, {"table4", 8}};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         char path[1024];
         int files = 0;
@@ -289,37 +293,148 @@ static void ablation_of_table_4(void **state) {
     dukd_yaml_destroy(teacher);
 }
 
-static void edsr_of_table_2(void **state) {
-    (void)state;
-    for (int scale = 2; scale <= 4; scale++) {
-        char path[128];
-        snprintf(path, sizeof path, "table2/official_edsr_x%dc256b32_c64b32.yml", scale);
-        dukd_yaml *official = example(path);
-        snprintf(path, sizeof path, "table2/paper_edsr_x%dc256b32_c64b32.yml", scale);
-        dukd_yaml *paper = example(path);
-        same_but_for_the_loss(official, paper);
-        assert_int_equal(whole_at(paper, "scale"), scale);
-        assert_int_equal(whole_at(paper, "network_g.num_feat"), 64);
-        assert_int_equal(whole_at(paper, "network_t.num_feat"), 256);
-        assert_int_equal(whole_at(paper, "datasets.train.gt_size"), 48 * scale);
-        /* The settings that were released. */
-        assert_string_equal(text_at(official, "model_type"), "DUKD");
-        assert_true(number_at(official, "train.pixel_opt.loss_weight") == 5);
-        assert_true(number_at(official, "train.kd_opt.loss_weight") == 1);
-        assert_true(number_at(official, "train.noisy.prob") == .3);
-        assert_true(flag_at(official, "train.dukd_opt.zoom_out"));
-        assert_int_equal(whole_at(official, "train.dukd_opt.n_gt_sub.0"), scale == 2 ? 2 : 1);
-        assert_true(number_at(official, "train.optim_g.lr") == 1e-4);
-        assert_true(number_at(official, "train.ema_decay") == .999);
-        assert_int_equal(whole_at(official, "train.total_iter"), 250000);
-        /* The paper's loss, all of it. */
-        assert_string_equal(text_at(paper, "train.mode"), "paper");
-        assert_true(weight_of(paper, "rec") == 1 && weight_of(paper, "kd") == 1 &&
-                    weight_of(paper, "dukd") == 1);
-        assert_true(flag_at(paper, "train.zoom_out"));
-        dukd_yaml_destroy(official);
-        dukd_yaml_destroy(paper);
+/* What the paper calls a network: its options in a file, and in the file's name. */
+typedef struct {
+    const char *type, *folder, *teacher, *student; /* "EDSR", "edsr", "c256b32", "c64b32" */
+} pair;
+static const pair pairs[] = {{"EDSR", "edsr", "c256b32", "c64b32"},
+                             {"RCAN", "rcan", "c64b20g10", "c64b6g10"},
+                             {"SwinIR", "swinir", "c180s36", "c60s24"}};
+
+static bool is_type(const dukd_yaml *y, const char *section, const char *type) {
+    char path[64];
+    snprintf(path, sizeof path, "%s.type", section);
+    return strcmp(text_at(y, path), type) == 0;
+}
+
+static int64_t option(const dukd_yaml *y, const char *section, const char *name) {
+    char path[64];
+    snprintf(path, sizeof path, "%s.%s", section, name);
+    return whole_at(y, path);
+}
+
+/* The networks of the paper's Table 1. */
+static void check_network(const dukd_yaml *y, const char *section, const pair *p, bool teacher) {
+    assert_true(is_type(y, section, p->type));
+    if (strcmp(p->type, "SwinIR") == 0) {
+        char depths[64];
+        snprintf(depths, sizeof depths, "%s.depths", section);
+        assert_int_equal(option(y, section, "embed_dim"), teacher ? 180 : 60);
+        assert_int_equal(dukd_yaml_node_count(dukd_yaml_find(dukd_yaml_root(y), depths)), teacher ? 6 : 4);
+        assert_int_equal(option(y, section, "window_size"), 8);
+        assert_int_equal(option(y, section, "img_size"), 48);
+        return;
     }
+    const bool edsr = strcmp(p->type, "EDSR") == 0;
+    assert_int_equal(option(y, section, "num_feat"), edsr && teacher ? 256 : 64);
+    assert_int_equal(option(y, section, "num_block"), edsr ? 32 : teacher ? 20 : 6);
+    if (!edsr) assert_int_equal(option(y, section, "num_group"), 10);
+    if (!edsr) assert_int_equal(option(y, section, "squeeze_factor"), 16);
+}
+
+static void check_optimiser(const dukd_yaml *y) {
+    assert_true(number_at(y, "train.optim_g.lr") == 1e-4);
+    assert_true(number_at(y, "train.ema_decay") == .999);
+    assert_int_equal(whole_at(y, "train.total_iter"), 250000);
+    assert_int_equal(whole_at(y, "train.scheduler.milestones.0"), 100000);
+    assert_int_equal(whole_at(y, "train.scheduler.milestones.1"), 200000);
+    assert_true(number_at(y, "train.scheduler.gamma") == .1);
+    assert_int_equal(whole_at(y, "datasets.train.batch_size_per_gpu"), 16);
+}
+
+/* The paper's loss, all of it; SwinIR cannot take the zoomed-out images of x4, and has them at no scale. */
+static void check_paper(const dukd_yaml *y, bool zoom_out) {
+    assert_string_equal(text_at(y, "train.mode"), "paper");
+    assert_true(weight_of(y, "rec") == 1 && weight_of(y, "kd") == 1 && weight_of(y, "dukd") == 1);
+    assert_string_equal(text_at(y, "train.zoom_in"), "random");
+    assert_true(flag_at(y, "train.zoom_out") == zoom_out);
+    check_optimiser(y);
+}
+
+/* The settings that were released (the authors' option files), by network and scale. */
+static void check_official(const dukd_yaml *y, const pair *p, int scale) {
+    const bool edsr = strcmp(p->type, "EDSR") == 0, rcan = strcmp(p->type, "RCAN") == 0;
+    const double pixel = !rcan ? 5 : scale == 3 ? 2 : 1;
+    assert_string_equal(text_at(y, "model_type"), "DUKD");
+    assert_true(number_at(y, "train.pixel_opt.loss_weight") == pixel);
+    assert_true(number_at(y, "train.kd_opt.loss_weight") == 1);
+    assert_true(flag_at(y, "train.dukd_opt.zoom_out") == (edsr || (rcan && scale == 3)));
+    assert_int_equal(whole_at(y, "train.dukd_opt.n_gt_sub.0"), edsr && scale == 2 ? 2 : 1);
+    if (rcan && scale == 2)
+        assert_null(dukd_yaml_find(dukd_yaml_root(y), "train.noisy"));
+    else
+        assert_true(number_at(y, "train.noisy.prob") == (rcan && scale == 4 ? 0 : .3));
+    check_optimiser(y);
+}
+
+/* The file that a comment tells to run is this one. */
+static void check_comment(const char *file) {
+    char path[1024], line[256], run[300];
+    bool found = false;
+    snprintf(path, sizeof path, FOLDER "%s", file);
+    snprintf(run, sizeof run, "# Run: dukd-host train yaml/%s\n", file);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    for (int i = 0; i < 6 && fgets(line, sizeof line, f); i++) found |= strcmp(line, run) == 0;
+    fclose(f);
+    if (!found) fail_msg("%s: no line %s", file, run);
+}
+
+static void all_of_table_2(void **state) {
+    (void)state;
+    for (int scale = 2; scale <= 4; scale++)
+        for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
+            const pair *p = &pairs[k];
+            char path[128];
+            snprintf(path, sizeof path, "table2/official_%s_x%d%s_%s.yml", p->folder, scale, p->teacher,
+                     p->student);
+            check_comment(path);
+            dukd_yaml *official = example(path);
+            snprintf(path, sizeof path, "table2/paper_%s_x%d%s_%s.yml", p->folder, scale, p->teacher,
+                     p->student);
+            check_comment(path);
+            dukd_yaml *paper = example(path);
+            snprintf(path, sizeof path, "table2/teacher_%s_x%d%s.yml", p->folder, scale, p->teacher);
+            check_comment(path);
+            dukd_yaml *teacher = example(path);
+            same_but_for_the_loss(official, paper);
+            assert_int_equal(whole_at(paper, "scale"), scale);
+            assert_int_equal(whole_at(paper, "datasets.train.gt_size"), 48 * scale);
+            check_network(paper, "network_g", p, false);
+            check_network(paper, "network_t", p, true);
+            check_official(official, p, scale);
+            check_paper(paper, strcmp(p->type, "SwinIR") != 0);
+            /* The teacher that can be trained is the one that is loaded. */
+            assert_string_equal(text_at(teacher, "model_type"), "SRModel");
+            assert_true(dukd_yaml_equal(dukd_yaml_find(dukd_yaml_root(teacher), "network_g"),
+                                        dukd_yaml_find(dukd_yaml_root(paper), "network_t")));
+            assert_true(dukd_yaml_equal(dukd_yaml_find(dukd_yaml_root(official), "network_t"),
+                                        dukd_yaml_find(dukd_yaml_root(paper), "network_t")));
+            dukd_yaml_destroy(official);
+            dukd_yaml_destroy(paper);
+            dukd_yaml_destroy(teacher);
+        }
+}
+
+static void all_of_table_3(void **state) {
+    (void)state;
+    for (int scale = 2; scale <= 4; scale++)
+        for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
+            if (strcmp(pairs[k].type, "RCAN") == 0) continue; /* that is Table 2 */
+            char path[128];
+            snprintf(path, sizeof path, "table3/paper_%s_rcan_x%d%s_c64b6g10.yml", pairs[k].folder, scale,
+                     pairs[k].teacher);
+            check_comment(path);
+            dukd_yaml *y = example(path);
+            snprintf(path, sizeof path, "table2/paper_rcan_x%dc64b20g10_c64b6g10.yml", scale);
+            dukd_yaml *same_student = example(path);
+            same_but_for_the_loss(y, same_student);
+            check_network(y, "network_g", &pairs[1], false);
+            check_network(y, "network_t", &pairs[k], true);
+            check_paper(y, strcmp(pairs[k].type, "SwinIR") != 0);
+            dukd_yaml_destroy(y);
+            dukd_yaml_destroy(same_student);
+        }
 }
 
 static void the_demo(void **state) {
@@ -343,9 +458,8 @@ static void the_demo(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_example),
-        cmocka_unit_test(ablation_of_table_4),
-        cmocka_unit_test(edsr_of_table_2),
+        cmocka_unit_test(every_example),  cmocka_unit_test(ablation_of_table_4),
+        cmocka_unit_test(all_of_table_2), cmocka_unit_test(all_of_table_3),
         cmocka_unit_test(the_demo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
