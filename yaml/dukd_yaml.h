@@ -167,6 +167,11 @@ typedef void (*dukd_yaml_warn)(void *ctx, const char *message);
 bool dukd_yaml_check_keys(const dukd_yaml_node *root, const dukd_yaml_known *known, size_t n,
                           dukd_yaml_warn warn, void *ctx, dukd_yaml_error *error);
 
+/* Edit distance of two words of n and m bytes (insert, delete, replace, exchange neighbours; case alone costs nothing). Words of
+ * more than DUKD_YAML_WORD bytes are not compared: DUKD_YAML_WORD. [thread-safe] */
+#define DUKD_YAML_WORD 64
+unsigned dukd_yaml_distance(const char *a, size_t n, const char *b, size_t m);
+
 /* ---------------------------------------------------------------- overrides from the command line */
 
 /* One argument of --set: "path.key=value". The value is a list "[0.9, 0.99]", a quoted or tagged scalar, or a

@@ -4,35 +4,12 @@
 
 #include "yaml_pattern.h"
 
-enum { MAX_ELEMENT = 64 }; /* characters that a spelling is compared by */
-
 typedef struct {
     const dukd_yaml_known *known;
     size_t n;
     const char *const *path;
     size_t depth;
 } question;
-
-/* Edit distance (insert, delete, replace, swap neighbours); a change of case costs nothing here. */
-static unsigned distance(const char *a, size_t n, const char *b, size_t m) {
-    unsigned row[3][MAX_ELEMENT + 1];
-    if (n > MAX_ELEMENT || m > MAX_ELEMENT) return MAX_ELEMENT;
-    for (size_t j = 0; j <= m; j++) row[0][j] = (unsigned)j;
-    for (size_t i = 1; i <= n; i++) {
-        unsigned *now = row[i % 3], *up = row[(i + 2) % 3], *up2 = row[(i + 1) % 3];
-        now[0] = (unsigned)i;
-        for (size_t j = 1; j <= m; j++) {
-            const bool same = (a[i - 1] | 0x20) == (b[j - 1] | 0x20); /* good enough for letters */
-            unsigned d = up[j - 1] + !same;
-            if (up[j] + 1 < d) d = up[j] + 1;
-            if (now[j - 1] + 1 < d) d = now[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && up2[j - 2] + 1 < d)
-                d = up2[j - 2] + 1;
-            now[j] = d;
-        }
-    }
-    return row[n % 3][m];
-}
 
 /* A known path that may have been meant. Lower is nearer. */
 typedef struct {
@@ -53,7 +30,7 @@ static unsigned cost_of(const question *q, const dukd_yaml_element *e, size_t n)
     if (above && dukd_yaml_element_matches(last, key) && !memchr(last.text, '*', last.size))
         return 20 + above; /* right, but elsewhere */
     if (memchr(last.text, '*', last.size)) return UINT32_MAX;
-    const unsigned d = distance(key, size, last.text, last.size);
+    const unsigned d = dukd_yaml_distance(key, size, last.text, last.size);
     const size_t longer = size > last.size ? size : last.size;
     if (above == 0 && d <= 1 + longer / 4) return d;              /* misspelled */
     if (above == 0 && d <= longer / 2 && d <= 5) return 40 + d;   /* perhaps misspelled */

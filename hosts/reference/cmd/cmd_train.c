@@ -145,7 +145,7 @@ int dukd_cmd_train(int argc, char **argv) {
                    "one leaves at once. A run that was interrupted, killed too, goes on by --resume with the "
                    "same bits.\n"
                    "Where other programs run too, set num_threads to the processors that are free: threads "
-                   "that wait for "
+                   "that wait for\n"
                    "each other spin.",
         .example = "dukd-host train yaml/demo/dukd.yml\n"
                    "dukd-host train OPT.yml --set train.total_iter=1000 --set num_threads=4 --seeds 1,2,3\n"
