@@ -140,6 +140,35 @@ static void info_counts_and_measures(void **state) {
     HOST(2, "info", "released.yml", "--threads", "-2");
 }
 
+/* The paper's figures come out of the graphs, to the last digit that it states. */
+static void table_1(void **state) {
+    (void)state;
+    HOST(0, "info", "--table1", "--no-speed");
+    static const char *const rows[] = {
+        "EDSR 256/32 teacher        43.09   43.09     3293.35    3293.35",
+        "EDSR 64/32 student          2.70    2.70      207.28     207.28",
+        "RCAN 64/20/10 teacher      15.59   15.59     1044.03    1044.03",
+        "RCAN 64/6/10 student        5.17    5.17      366.98     366.98",
+        "SwinIR 180/6x6 teacher     11.90   11.90      861.27     861.27",
+        "SwinIR 60/4x6 student       1.24    1.24      121.48     121.48",
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) says(rows[i], 1);
+    says("arXiv 2309.14162", 1);
+    HOST(0, "info", "--table1", "--no-speed", "--json");
+    static const char *const parameters[] = {"43089923", "2699267",  "15592355",
+                                             "5171315",  "11900199", "1235439"};
+    for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "\"parameters\": %s", parameters[i]);
+        says(text, 1);
+    }
+    says("\"parameters_millions\": 43.09", 1);
+    /* At another size there is nothing to compare with, and windows need multiples of 8. */
+    HOST(0, "info", "--table1", "--no-speed", "--size", "60x64");
+    says("3293.35", 0);
+    says("SwinIR 180/6x6 teacher: padded to 64 x 64", 1);
+}
+
 /* ---------------------------------------------------------------- sets and tables */
 
 static void a_network(void) {
@@ -255,6 +284,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(the_released_keys_train_and_test),
         TEST(info_counts_and_measures),
+        TEST(table_1),
         TEST(every_set_has_its_table),
         TEST(json_has_all_of_it),
         TEST(images_lie_where_basicsr_puts_them),

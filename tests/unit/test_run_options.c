@@ -97,8 +97,13 @@ static const char full[] = "name: DUKD_x4\n"
                            "dist_params: {backend: nccl, port: 29500}\n";
 
 /* A plugin's table. */
+static const char *const model_types[] = {"DUKD", "SRModel"};
 static const dukd_option_info rows[] = {
-    {.struct_size = DUKD_OPTION_INFO_SIZE, .type = DUKD_OPTION_STRING, .name = "model_type"},
+    {.struct_size = DUKD_OPTION_INFO_SIZE,
+     .type = DUKD_OPTION_STRING,
+     .name = "model_type",
+     .choices = model_types,
+     .n_choices = 2},
     {.struct_size = DUKD_OPTION_INFO_SIZE, .type = DUKD_OPTION_FLOAT, .name = "train.noisy.prob"},
     {.struct_size = DUKD_OPTION_INFO_SIZE,
      .type = DUKD_OPTION_STRING | DUKD_OPTION_LIST,
@@ -345,6 +350,9 @@ static void unknown_keys(void **state) {
     refused_set("datasets.train.gt_sise=96", "gt_size", NULL);
     refused_set("network_g.num_feats=96", "num_feat", NULL);
     refused("scal: 4\n", NULL, 0, "opt.yml:1:1", "scale");
+    /* Not its keys: the model type itself is not there. */
+    refused("model_type: FAKD\nscale: 4\ntrain: {feature_opt: {type: L1Loss}}\n", NULL, 0,
+            "opt.yml:1:13: model_type: expected", "\"FAKD\"");
 }
 
 static void wrong_values(void **state) {

@@ -148,7 +148,20 @@ static void take_note(void *ctx, const char *message) {
     if (n->notes[n->count]) n->count++;
 }
 
+/* A model type that the plugin does not have comes with keys that it does not know: what is wrong is the model type. */
+static void check_model_type(dukd_run_reader *r, const dukd_plugin_info *plugin) {
+    for (uint32_t i = 0; plugin && i < plugin->n_options; i++) {
+        const dukd_option_info *row = plugin->options[i];
+        if (strcmp(row->name, "model_type") != 0 || !row->n_choices) continue;
+        const char **choices = dukd_run_alloc(r, ((size_t)row->n_choices + 1) * sizeof *choices);
+        if (!choices) return;
+        for (uint32_t k = 0; k < row->n_choices; k++) choices[k] = row->choices[k];
+        dukd_run_choice(r, row->name, choices, 0);
+    }
+}
+
 void dukd_run_check_keys(dukd_run_reader *r, const dukd_plugin_info *plugin, dukd_run_options *o) {
+    if (!r->failed) check_model_type(r, plugin);
     if (r->failed) return;
     const size_t own = sizeof host_keys / sizeof *host_keys,
                  guessed = sizeof some_plugin / sizeof *some_plugin;
