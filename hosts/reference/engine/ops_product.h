@@ -1,0 +1,78 @@
+/* A product of small matrices in f32, sums in registers; the one inside attention. Included after ops_vec.h. */
+#ifndef DUKD_OPS_PRODUCT_H
+#define DUKD_OPS_PRODUCT_H
+
+#include <stddef.h>
+
+#include "engine/ops_vec.h"
+
+/* out[r][v] = start[r][v] + sum over k < depth of b[r b_row + k b_step] a[k][v], for r < rows and v < width, a multiple of
+ * LANES. start NULL: 0; it may be out. Every sum is in the order of k, whatever the tiles. */
+typedef struct {
+    const float *a, *b, *start;
+    float *out;
+    int64_t a_row, b_row, b_step, start_row, out_row;
+    int64_t rows, width, depth;
+} product;
+
+/* Vectors and rows of a tile: as many sums as registers hold beside one row of a and one b. */
+enum { TILE_ROWS = 6, TILE_WIDE = LANES == 16 ? 4 : 2 };
+
+ALWAYS_INLINE void product_tile(const product *m, int64_t row, int64_t column, int rows, int wide) {
+    vec sum[TILE_ROWS][4];
+    const float *a = m->a + column, *b = m->b + row * m->b_row;
+    const float *start = m->start ? m->start + row * m->start_row + column : NULL;
+    float *out = m->out + row * m->out_row + column;
+    int64_t a_row = m->a_row, b_row = m->b_row, b_step = m->b_step, depth = m->depth;
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < wide; v++)
+            sum[r][v] = start ? vec_load(start + r * m->start_row + v * LANES) : vec_set(0);
+    for (int64_t k = 0; k < depth; k++, a += a_row, b += b_step) {
+        vec x[4];
+        for (int v = 0; v < wide; v++) x[v] = vec_load(a + v * LANES);
+        for (int r = 0; r < rows; r++) {
+            vec y = vec_set(b[r * b_row]);
+            for (int v = 0; v < wide; v++) sum[r][v] = vec_fma(y, x[v], sum[r][v]);
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < wide; v++) vec_store(out + r * m->out_row + v * LANES, sum[r][v]);
+}
+
+/* Columns [column, column + wide LANES): tiles of nearly equal height. */
+ALWAYS_INLINE void product_columns(const product *m, int64_t column, int wide) {
+    int64_t tiles = (m->rows + TILE_ROWS - 1) / TILE_ROWS;
+    for (int64_t t = 0; t < tiles; t++) {
+        int64_t row = m->rows * t / tiles, rows = m->rows * (t + 1) / tiles - row;
+        switch (rows) {
+        case 1:
+            product_tile(m, row, column, 1, wide);
+            break;
+        case 2:
+            product_tile(m, row, column, 2, wide);
+            break;
+        case 3:
+            product_tile(m, row, column, 3, wide);
+            break;
+        case 4:
+            product_tile(m, row, column, 4, wide);
+            break;
+        case 5:
+            product_tile(m, row, column, 5, wide);
+            break;
+        default:
+            product_tile(m, row, column, 6, wide);
+            break;
+        }
+    }
+}
+
+static void product_run(const product *m) {
+    int64_t column = 0;
+    for (; column + TILE_WIDE * LANES <= m->width; column += TILE_WIDE * LANES)
+        product_columns(m, column, TILE_WIDE);
+    for (; column + 2 * LANES <= m->width; column += 2 * LANES) product_columns(m, column, 2);
+    for (; column < m->width; column += LANES) product_columns(m, column, 1);
+}
+
+#endif
