@@ -10,8 +10,9 @@
 
 typedef struct {
     dukd_info_plan plan;
-    int32_t table1, json, quiet;
-    double seconds; /* less than 0: not given */
+    int32_t table1, json, quiet, only_counts;
+    const char *precision; /* NULL: both */
+    double seconds;        /* less than 0: not given */
     dukd_texts set, force;
 } info_arguments;
 
@@ -48,7 +49,8 @@ static void rows_of_table1(const info_arguments *a, dukd_info_row *rows) {
 static void measure_all(const info_arguments *a, dukd_info_row *rows, int32_t count) {
     const int show = !a->quiet && isatty(STDERR_FILENO);
     for (int32_t i = 0; i < count; i++)
-        for (int p = DUKD_F32; p <= DUKD_BF16 && rows[i].is_known; p++) {
+        for (int p = DUKD_F32; p <= DUKD_BF16; p++) {
+            if (!rows[i].is_known || !a->plan.measured[p]) continue;
             if (show) fprintf(stderr, "\r\033[K%s, %s ...", rows[i].name, p == DUKD_F32 ? "f32" : "bf16");
             dukd_info_measure(&a->plan, (dukd_precision)p, &rows[i]);
         }
@@ -77,7 +79,7 @@ static int open_engine(const char *file, info_arguments *a, dukd_run_options **o
     if (*o && a->plan.threads >= 0) (*o)->threads = (int32_t)a->plan.threads;
     a->plan.threads = *o ? (*o)->threads : a->plan.threads < 0 ? 0 : a->plan.threads;
     a->plan.engine = *o ? (*o)->engine : "auto";
-    if (a->plan.only_counts) return DUKD_DONE;
+    if (a->only_counts) return DUKD_DONE;
     return *o ? dukd_run_engine_create(engine, *o, f)
               : dukd_engine_create(engine, a->plan.engine, (int32_t)a->plan.threads, f);
 }
@@ -134,6 +136,11 @@ static int check(info_arguments *a, const dukd_texts *files, int64_t runs, int64
                          (long long)runs);
     if (threads != INT64_MIN && (threads < 0 || threads > 1024))
         return dukd_fail(f, DUKD_MISUSED, "--threads wants 0 (all) to 1024, not %lld", (long long)threads);
+    if (a->precision && strcmp(a->precision, "f32") != 0 && strcmp(a->precision, "bf16") != 0)
+        return dukd_fail(f, DUKD_MISUSED, "--precision is f32 or bf16, not '%s'", a->precision);
+    for (int p = DUKD_F32; p <= DUKD_BF16; p++)
+        a->plan.measured[p] =
+            !a->only_counts && (!a->precision || (strcmp(a->precision, "bf16") == 0) == (p == DUKD_BF16));
     if (a->seconds > 0) a->plan.seconds = a->seconds;
     a->plan.runs = runs == INT64_MIN ? 0 : runs;
     a->plan.threads = threads == INT64_MIN ? -1 : threads; /* -1: what the option file says */
@@ -150,7 +157,8 @@ int dukd_cmd_info(int argc, char **argv) {
         {"--table1", NULL, DUKD_ARG_FLAG, NULL, "the six networks of the paper's Table 1, beside its figures",
          &a.table1},
         {"--size", NULL, DUKD_ARG_TEXT, "HxW", "size of the input image (256x256)", &size},
-        {"--no-speed", NULL, DUKD_ARG_FLAG, NULL, "count only, run nothing", &a.plan.only_counts},
+        {"--no-speed", NULL, DUKD_ARG_FLAG, NULL, "count only, run nothing", &a.only_counts},
+        {"--precision", NULL, DUKD_ARG_TEXT, "TYPE", "run in f32 or in bf16 alone (both)", &a.precision},
         {"--seconds", NULL, DUKD_ARG_NUMBER, "S", "time for each network and precision (5)", &a.seconds},
         {"--runs", NULL, DUKD_ARG_INTEGER, "N", "so many timed runs, however long they take", &runs},
         {"--threads", NULL, DUKD_ARG_INTEGER, "N", "threads (num_threads of the option file, else all)",

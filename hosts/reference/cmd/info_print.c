@@ -14,9 +14,10 @@ static int has_paper(const dukd_info_plan *plan, const dukd_info_row *rows) {
     return rows[0].paper && plan->height == 256 && plan->width == 256;
 }
 
-static void print_speeds(const dukd_info_row *r) {
+static void print_speeds(const dukd_info_plan *plan, const dukd_info_row *r) {
     for (int p = 0; p < 2; p++) {
         const dukd_info_speed *s = &r->speed[p];
+        if (!plan->measured[p]) continue;
         if (s->problem.status)
             printf("  %9s %8s %4s", "-", "-", "-");
         else
@@ -28,17 +29,20 @@ static void print_head(const dukd_info_plan *plan, const dukd_info_row *rows, in
     const int paper = has_paper(plan, rows);
     if (paper) {
         printf("%-*s  %16s  %21s", width, "", "parameters (M)", "multiply-adds (G)");
-        for (int p = 0; p < 2 && !plan->only_counts; p++) printf("  %23s", precision_names[p]);
+        for (int p = 0; p < 2; p++)
+            if (plan->measured[p]) printf("  %23s", precision_names[p]);
         printf("\n%-*s  %8s %7s  %10s %10s", width, "network", "paper", "here", "paper", "here");
     } else {
-        if (!plan->only_counts) {
+        if (plan->measured[0] || plan->measured[1]) {
             printf("%-*s  %-8s %14s %18s", width, "", "", "", "");
-            for (int p = 0; p < 2; p++) printf("  %23s", precision_names[p]);
+            for (int p = 0; p < 2; p++)
+                if (plan->measured[p]) printf("  %23s", precision_names[p]);
             printf("\n");
         }
         printf("%-*s  %-8s %14s %18s", width, "network", "type", "parameters", "multiply-adds (G)");
     }
-    for (int p = 0; p < 2 && !plan->only_counts; p++) printf("  %9s %8s %4s", "fps", "MiB", "runs");
+    for (int p = 0; p < 2; p++)
+        if (plan->measured[p]) printf("  %9s %8s %4s", "fps", "MiB", "runs");
     printf("\n");
 }
 
@@ -55,7 +59,7 @@ static void print_row(const dukd_info_plan *plan, const dukd_info_row *rows, con
         printf("%-8s %14lld %18.2f", r->spec.type->name, (long long)r->parameters, milliards);
     else
         printf("%-8s %14s %18s", "-", "-", "-");
-    if (r->is_known && !plan->only_counts) print_speeds(r);
+    if (r->is_known) print_speeds(plan, r);
     if (r->problem.status) printf("  %s", r->problem.message);
     printf("\n");
     for (int p = 0; p < 2; p++) {
@@ -123,8 +127,8 @@ static void put_row(dukd_json *j, const dukd_info_plan *plan, const dukd_info_ro
         dukd_json_number(j, "multiply_adds_milliards_at_256x256", r->paper->multiply_adds);
         dukd_json_close(j);
     }
-    for (int p = 0; p < 2 && r->is_known && !plan->only_counts; p++)
-        put_speed(j, &r->speed[p], precision_names[p]);
+    for (int p = 0; p < 2 && r->is_known; p++)
+        if (plan->measured[p]) put_speed(j, &r->speed[p], precision_names[p]);
     dukd_json_close(j);
 }
 

@@ -38,7 +38,7 @@ typedef struct {
     double seconds;      /* at least one run */
     int64_t threads;     /* 0: OpenMP's default */
     const char *engine;  /* "auto" */
-    int32_t only_counts; /* run nothing */
+    int32_t measured[2]; /* by dukd_precision: 1: run in this one; neither: nothing is run */
 } dukd_info_plan;
 
 enum { DUKD_INFO_MAX_RUNS = 101 };
