@@ -29,8 +29,9 @@ static double larger(double a, double b) {
 }
 
 static int64_t value_count(const engine_case *c, dukd_value v) {
-    const dukd_op *op = dukd_graph_op(c->graph, v);
-    return (int64_t)c->batch * op->channels * c->height * op->up * c->width * op->up;
+    int64_t size[2];
+    dukd_graph_size(c->graph, v, c->height, c->width, size);
+    return (int64_t)c->batch * dukd_graph_op(c->graph, v)->channels * size[0] * size[1];
 }
 
 static double worst_output(const engine_case *c, const dukd_graph_ref *ref, int32_t count,
@@ -94,7 +95,12 @@ engine_errors engine_case_run(const engine_case *c) {
         given[i] = c->silent == i + 1 ? NULL : cotangents[i];
     }
 
-    dukd_graph_ref *ref = dukd_graph_ref_run(c->graph, weights, c->batch, c->height, c->width, input);
+    int32_t factors = dukd_graph_drop_count(c->graph) * c->batch;
+    float *drops = zeros(factors + 1, sizeof *drops);
+    for (int32_t i = 0; i < factors; i++) drops[i] = i % 3 == 1 ? 0 : 1.25f;
+
+    dukd_graph_ref *ref = dukd_graph_ref_run_drops(c->graph, weights, c->batch, c->height, c->width, input,
+                                                   c->drops ? drops : NULL);
     double *want_weights = zeros(weight_count + 1, sizeof *want_weights);
     double *want_input = zeros(input_count, sizeof *want_input);
     dukd_graph_ref_backward(ref, count, values, given, want_weights, want_input);
@@ -110,12 +116,14 @@ engine_errors engine_case_run(const engine_case *c) {
                            .outputs = c->outputs};
     engine_errors errors = {0};
     done(dukd_network_compile(n, &spec, &infer, &f), &f);
+    dukd_exec_set_drops(infer, c->drops ? drops : NULL);
     done(dukd_exec_forward(infer, c->batch, input, outputs, &f), &f);
     errors.infer = worst_output(c, ref, count, values, outputs);
 
     for (int32_t i = 0; i < count; i++) dukd_fill_f32(outputs[i], value_count(c, values[i]), 99, 5, 6);
     spec.purpose = DUKD_TRAIN;
     done(dukd_network_compile(n, &spec, &train, &f), &f);
+    dukd_exec_set_drops(train, c->drops ? drops : NULL);
     done(dukd_exec_forward(train, c->batch, input, outputs, &f), &f);
     errors.train = worst_output(c, ref, count, values, outputs);
 
@@ -135,6 +143,7 @@ engine_errors engine_case_run(const engine_case *c) {
         free(cotangents[i]);
     }
     free(weights);
+    free(drops);
     free(input);
     free(want_weights);
     free(want_input);

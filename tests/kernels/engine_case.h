@@ -17,6 +17,7 @@ typedef struct {
     uint64_t seed;
     float weight_bound; /* weights drawn from +-bound; 0: dukd_graph_init */
     int32_t threads;    /* 0: 2 */
+    int32_t drops;      /* 1: drop paths have factors, 0 for some images */
 } engine_case;
 
 /* The largest max|delta| / max|reference| of a tensor, over outputs of INFER and TRAIN, the input's gradient, and all

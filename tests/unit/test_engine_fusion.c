@@ -18,9 +18,10 @@ static int32_t count_kind(const dukd_fused *f, dukd_node_kind kind) {
 static dukd_fused fuse(const dukd_graph *g, int32_t count, const dukd_value *outputs) {
     dukd_fused fused;
     dukd_failure f = {0};
-    if (dukd_fuse(&fused, g, outputs, count, &f) != DUKD_DONE) fail_msg("%s", f.message);
+    if (dukd_fuse(&fused, g, outputs, count, (dukd_fuse_mode){.train = 1}, &f) != DUKD_DONE)
+        fail_msg("%s", f.message);
     for (int32_t i = 0; i < fused.count; i++)
-        for (int k = 0; k < 2; k++) assert_true(fused.nodes[i].in[k] < i);
+        for (int k = 0; k < DUKD_OP_MAX_OPERANDS; k++) assert_true(fused.nodes[i].in[k] < i);
     return fused;
 }
 
@@ -38,7 +39,7 @@ static void test_edsr(void **state) {
     for (int32_t i = 0; i < f.count; i++) {
         const dukd_node *n = &f.nodes[i];
         if (n->kind != DUKD_NODE_CONV) continue;
-        relus += n->relu;
+        relus += n->act == DUKD_ACT_RELU;
         sums += n->in[1] >= 0;
         scaled += n->scale == .1f;
     }

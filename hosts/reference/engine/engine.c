@@ -29,7 +29,10 @@ struct dukd_network {
 
 struct dukd_exec {
     dukd_network *network;
-    void *state;
+    void *state;         /* with drop paths that do nothing */
+    void *dropping;      /* with drop paths; NULL until it is needed */
+    void *last;          /* the one that ran last */
+    const float *drops;  /* for the next forward; NULL: none */
     dukd_exec_spec spec; /* outputs are owned, output_count is at least 1 */
     dukd_exec *next;
 };
@@ -108,6 +111,7 @@ static void exec_free(dukd_exec *x) {
     if (!x) return;
     if (x->network->engine->kept == x) x->network->engine->kept = NULL;
     if (x->state) x->network->engine->backend->exec_destroy(x->state);
+    if (x->dropping) x->network->engine->backend->exec_destroy(x->dropping);
     free((void *)(uintptr_t)x->spec.outputs); /* owned, const for those who read */
     free(x);
 }
@@ -151,7 +155,7 @@ static int check_spec(const dukd_network *n, const dukd_exec_spec *s, dukd_failu
             return dukd_fail(f, DUKD_MISUSED,
                              "compiling a network: output %d is value %d, which its graph does not have",
                              (int)i, (int)s->outputs[i]);
-    return DUKD_DONE;
+    return dukd_graph_check_size(n->graph, s->height, s->width, f);
 }
 
 static int same_spec(const dukd_exec_spec *a, const dukd_exec_spec *b) {
@@ -189,7 +193,7 @@ int dukd_network_compile(dukd_network *n, const dukd_exec_spec *spec, dukd_exec 
     x->spec = s;
     x->spec.outputs = outputs;
     int before = enter(n->engine);
-    status = n->engine->backend->exec_create(&x->state, n->state, &x->spec, f);
+    status = n->engine->backend->exec_create(&x->state, n->state, &x->spec, 0, f);
     leave(before);
     if (status != DUKD_DONE) {
         exec_free(x);
@@ -199,6 +203,21 @@ int dukd_network_compile(dukd_network *n, const dukd_exec_spec *spec, dukd_exec 
     n->execs = x;
     *out = x;
     return DUKD_DONE;
+}
+
+void dukd_exec_set_drops(dukd_exec *x, const float *factors) {
+    x->drops = factors;
+}
+
+/* The state that computes with the drop paths as they are set. */
+static int choose_state(dukd_exec *x, dukd_failure *f) {
+    const dukd_network *n = x->network;
+    x->last = x->state;
+    if (!x->drops || dukd_graph_drop_count(n->graph) == 0) return DUKD_DONE;
+    int status = DUKD_DONE;
+    if (!x->dropping) status = n->engine->backend->exec_create(&x->dropping, n->state, &x->spec, 1, f);
+    x->last = x->dropping;
+    return status;
 }
 
 int dukd_exec_forward(dukd_exec *x, int32_t images, const float *input, float *const *outputs,
@@ -212,7 +231,8 @@ int dukd_exec_forward(dukd_exec *x, int32_t images, const float *input, float *c
                          (int)images);
     if (x->spec.purpose == DUKD_TRAIN) e->kept = NULL;
     int before = enter(e);
-    int status = e->backend->exec_forward(x->state, images, input, outputs, f);
+    int status = choose_state(x, f);
+    if (status == DUKD_DONE) status = e->backend->exec_forward(x->last, images, input, outputs, x->drops, f);
     leave(before);
     if (status == DUKD_DONE && x->spec.purpose == DUKD_TRAIN) e->kept = x;
     return status;
@@ -230,7 +250,7 @@ int dukd_exec_backward(dukd_exec *x, const float *const *d_outputs, float *d_wei
             "its backward was run already");
     e->kept = NULL; /* backward reuses the memory of what it no longer needs */
     int before = enter(e);
-    int status = e->backend->exec_backward(x->state, d_outputs, d_weights, d_input, f);
+    int status = e->backend->exec_backward(x->last, d_outputs, d_weights, d_input, f);
     leave(before);
     return status;
 }

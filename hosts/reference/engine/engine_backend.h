@@ -19,11 +19,12 @@ typedef struct {
     void (*network_destroy)(void *network);
     int (*network_set_weights)(void *network, const float *weights, dukd_failure *f);
 
-    /* spec->output_count is at least 1. */
-    int (*exec_create)(void **out, void *network, const dukd_exec_spec *spec, dukd_failure *f);
+    /* spec->output_count is at least 1. `drops`: drop paths have factors; 0: they do nothing. */
+    int (*exec_create)(void **out, void *network, const dukd_exec_spec *spec, int drops, dukd_failure *f);
     void (*exec_destroy)(void *exec);
+    /* factors: of the drop paths (dukd_exec_set_drops), valid until the backward; NULL for an exec without `drops`. */
     int (*exec_forward)(void *exec, int32_t images, const float *input, float *const *outputs,
-                        dukd_failure *f);
+                        const float *factors, dukd_failure *f);
     int (*exec_backward)(void *exec, const float *const *d_outputs, float *d_weights, float *d_input,
                          dukd_failure *f);
 } dukd_backend;

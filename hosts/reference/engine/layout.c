@@ -83,6 +83,26 @@ void dukd_run_add(const dukd_worker *w, const dukd_tensor *out, const dukd_tenso
     }
 }
 
+void dukd_run_image_add(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x,
+                        const float *factors, const dukd_tensor *b) {
+    const dukd_layout_kernels *k = kernels_of(w, out);
+    int64_t image = elements(out) / out->images;
+#pragma omp parallel num_threads(threads_for(w, out))
+    for (int64_t n = 0; n < out->images; n++) {
+        span s = share(image, UNIT);
+        int64_t at = n * image + s.begin;
+        k->scale_add(plus(out, at), plus(x, at), factors[n], plus(b, at), s.end - s.begin);
+    }
+}
+
+void dukd_run_channel_sums(const dukd_worker *w, float *out, const dukd_tensor *x) {
+    enum { WIDTH = 64 };
+    const dukd_layout_kernels *k = kernels_of(w, x);
+#pragma omp parallel for num_threads(threads_for(w, x)) schedule(static)
+    for (int64_t c = 0; c < x->channels; c += WIDTH)
+        k->channel_sums(out, x, c, c + WIDTH < x->channels ? c + WIDTH : x->channels);
+}
+
 void dukd_run_affine(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x, const float *factors,
                      const float *shifts, int accumulate) {
     const dukd_layout_kernels *k = kernels_of(w, out);

@@ -43,6 +43,12 @@ void dukd_run_scale(const dukd_worker *w, const dukd_tensor *out, const dukd_ten
 void dukd_run_add(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *a,
                   const dukd_tensor *b); /* in place */
 
+/* out = x * factors[n] of image n + b; b may be out. */
+void dukd_run_image_add(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x,
+                        const float *factors, const dukd_tensor *b);
+/* out[c] = the sum of channel c over all images and pixels; NHWC. */
+void dukd_run_channel_sums(const dukd_worker *w, float *out, const dukd_tensor *x);
+
 /* x * factors[c] + shifts[c], by the graph's channel; factors NULL: 1, shifts NULL: 0. accumulate: added to `out`. */
 void dukd_run_affine(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x, const float *factors,
                      const float *shifts, int accumulate);

@@ -80,8 +80,8 @@ static inline int64_t graph_channel(int64_t m, int64_t count, int64_t r) {
 #undef STORE
 
 const dukd_layout_kernels TABLE[2] = {
-    [DUKD_TYPE_F32] = {relu_f32, relu_mask_f32, scale_f32, add_f32, affine_f32, shuffle_f32, unshuffle_f32,
-                       import_f32, export_f32},
-    [DUKD_TYPE_BF16] = {relu_bf16, relu_mask_bf16, scale_bf16, add_bf16, affine_bf16, shuffle_bf16,
-                        unshuffle_bf16, import_bf16, export_bf16},
+    [DUKD_TYPE_F32] = {relu_f32, relu_mask_f32, scale_f32, add_f32, scale_add_f32, channel_sums_f32,
+                       affine_f32, shuffle_f32, unshuffle_f32, import_f32, export_f32},
+    [DUKD_TYPE_BF16] = {relu_bf16, relu_mask_bf16, scale_bf16, add_bf16, scale_add_bf16, channel_sums_bf16,
+                        affine_bf16, shuffle_bf16, unshuffle_bf16, import_bf16, export_bf16},
 };

@@ -28,6 +28,33 @@ static void NAME(add)(void *out, const void *x, const void *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) o[i] = STORE(LOAD(a[i]) + LOAD(b[i]));
 }
 
+static void NAME(scale_add)(void *out, const void *x, float factor, const void *y, int64_t n) {
+    T *o = out;
+    const T *a = x, *b = y;
+    for (int64_t i = 0; i < n; i++) o[i] = STORE(LOAD(a[i]) * factor + LOAD(b[i]));
+}
+
+/* Runs of pixels are summed by themselves first: the error of a sum grows with its length. */
+static void NAME(channel_sums)(float *out, const dukd_tensor *x, int64_t begin, int64_t end) {
+    enum { WIDTH = 64, RUN = 256 };
+    int64_t pixels = (int64_t)x->images * x->height * x->width, n = end - begin;
+    const T *a = (const T *)x->data + begin;
+    float whole[WIDTH] = {0};
+    for (int64_t first = 0; first < pixels; first += RUN) {
+        int64_t last = first + RUN < pixels ? first + RUN : pixels;
+        float part[WIDTH] = {0};
+        if (n == WIDTH) {
+            for (int64_t p = first; p < last; p++)
+                for (int k = 0; k < WIDTH; k++) part[k] += LOAD(a[p * x->channels + k]);
+        } else {
+            for (int64_t p = first; p < last; p++)
+                for (int64_t k = 0; k < n; k++) part[k] += LOAD(a[p * x->channels + k]);
+        }
+        for (int64_t k = 0; k < n; k++) whole[k] += part[k];
+    }
+    for (int64_t k = 0; k < n; k++) out[begin + k] = whole[k];
+}
+
 static void NAME(affine)(const dukd_tensor *out, const dukd_tensor *x, const float *factors,
                          const float *shifts, int accumulate, int64_t begin, int64_t end) {
     strides s = strides_of(out);

@@ -1,4 +1,4 @@
-/* See weights.h. */
+/* See packed_weights.h. */
 #include "engine/packed_weights.h"
 
 #include <stddef.h>
@@ -6,19 +6,24 @@
 
 dukd_run_conv dukd_run_conv_of(const dukd_graph *g, const dukd_node *conv, const dukd_node *source,
                                int32_t in_memory, int32_t pad) {
-    return (dukd_run_conv){.out_channels = (conv->channels + pad - 1) / pad * pad,
+    const dukd_op *op = conv->op;
+    int32_t padded = op->groups > 1 ? conv->channels : (conv->channels + pad - 1) / pad * pad;
+    return (dukd_run_conv){.out_channels = padded,
                            .in_channels = in_memory,
-                           .side = 2 * dukd_node_radius(conv) + 1,
+                           .groups = op->groups,
+                           .stride = op->stride,
+                           .kernel = op->kernel,
+                           .side = dukd_node_side(conv),
                            .order = conv->order,
                            .source_order = source->order,
                            .spread = conv->spread,
                            .scale = conv->scale,
-                           .weight = dukd_graph_param(g, conv->weight),
-                           .bias = conv->bias >= 0 ? dukd_graph_param(g, conv->bias) : NULL};
+                           .weight = dukd_graph_param(g, op->weight),
+                           .bias = op->bias >= 0 ? dukd_graph_param(g, op->bias) : NULL};
 }
 
 int64_t dukd_run_conv_elements(const dukd_run_conv *c) {
-    return (int64_t)c->out_channels * c->in_channels * c->side * c->side;
+    return (int64_t)c->out_channels * (c->in_channels / c->groups) * c->side * c->side;
 }
 
 /* Channel of memory of channel c of `count` in order r: where it lies in (i, j, c / r^2). */
@@ -30,7 +35,7 @@ static int64_t memory_channel(int64_t c, int64_t count, int64_t r) {
  * with one it is there for each of the r^2 pixels (i, j) that a low pixel holds. */
 static int64_t run_index(const dukd_run_conv *c, int64_t out, int64_t in, int64_t ky, int64_t kx, int64_t i,
                          int64_t j, int transposed) {
-    int64_t r = c->spread, half = c->weight->dims[2] / 2, radius = c->side / 2;
+    int64_t r = c->spread, half = c->kernel / 2, radius = c->side / 2;
     int64_t m, s, dy = ky, dx = kx;
     if (r == 1) {
         m = memory_channel(out, c->weight->dims[0], c->order);
@@ -45,7 +50,7 @@ static int64_t run_index(const dukd_run_conv *c, int64_t out, int64_t in, int64_
     }
     if (transposed)
         return ((s * c->out_channels + m) * c->side + c->side - 1 - dy) * c->side + c->side - 1 - dx;
-    return ((m * c->in_channels + s) * c->side + dy) * c->side + dx;
+    return ((m * (c->in_channels / c->groups) + s) * c->side + dy) * c->side + dx;
 }
 
 /* No reordering at all: the parameter's elements are the run weights'. */
@@ -62,8 +67,8 @@ void dukd_run_conv_pack(const dukd_run_conv *c, const float *flat, float *run, f
         memset(run, 0, (size_t)dukd_run_conv_elements(c) * sizeof *run);
         for (int64_t out = 0; out < dims[0]; out++)
             for (int64_t in = 0; in < dims[1]; in++)
-                for (int64_t ky = 0; ky < dims[2]; ky++)
-                    for (int64_t kx = 0; kx < dims[3]; kx++, w++)
+                for (int64_t ky = 0; ky < c->kernel; ky++)
+                    for (int64_t kx = 0; kx < c->kernel; kx++, w++)
                         for (int64_t i = 0; i < c->spread; i++)
                             for (int64_t j = 0; j < c->spread; j++)
                                 run[run_index(c, out, in, ky, kx, i, j, transposed)] = *w * c->scale;
@@ -86,8 +91,8 @@ void dukd_run_conv_unpack(const dukd_run_conv *c, float *d_flat, const float *d_
     } else {
         for (int64_t out = 0; out < dims[0]; out++)
             for (int64_t in = 0; in < dims[1]; in++)
-                for (int64_t ky = 0; ky < dims[2]; ky++)
-                    for (int64_t kx = 0; kx < dims[3]; kx++, w++) {
+                for (int64_t ky = 0; ky < c->kernel; ky++)
+                    for (int64_t kx = 0; kx < c->kernel; kx++, w++) {
                         float sum = 0;
                         for (int64_t i = 0; i < c->spread; i++)
                             for (int64_t j = 0; j < c->spread; j++)

@@ -58,18 +58,25 @@ int dukd_bare_add(dukd_bare_convs *b, int group, const dukd_graph *g, dukd_conv_
         int skip = first && kind == DUKD_CONV_DATA_GRADIENT;
         first = 0;
         if (skip) continue;
+        int64_t dest[2], source[2];
+        dukd_graph_size(g, i, height, width, dest);
+        dukd_graph_size(g, op->in[0], height, width, source);
         dukd_conv_spec spec = {.kind = kind,
-                               .bias = kind == DUKD_CONV_FORWARD,
+                               .bias = kind == DUKD_CONV_FORWARD && op->bias >= 0,
                                .images = images,
                                .in_channels = dukd_graph_op(g, op->in[0])->channels,
                                .out_channels = op->channels,
-                               .height = height * op->up,
-                               .width = width * op->up,
+                               .groups = op->groups,
+                               .height = (int32_t)dest[0],
+                               .width = (int32_t)dest[1],
+                               .source_height = (int32_t)source[0],
+                               .source_width = (int32_t)source[1],
                                .side = op->kernel,
-                               .pad_top = op->kernel / 2,
-                               .pad_bottom = op->kernel / 2,
-                               .pad_left = op->kernel / 2,
-                               .pad_right = op->kernel / 2,
+                               .stride = op->stride,
+                               .pad_top = op->padding,
+                               .pad_bottom = op->padding,
+                               .pad_left = op->padding,
+                               .pad_right = op->padding,
                                .source_type = b->type,
                                .dest_type = b->type,
                                .source_layout = DUKD_ANY_LAYOUT,
@@ -133,7 +140,14 @@ static int choose(dukd_bare_convs *b, shape *s, dukd_failure *f) {
             spec.source_layout = spec.in_channels % 16 && layouts[l] == DUKD_BLOCK16 ? DUKD_NHWC : layouts[l];
             spec.dest_layout = spec.out_channels % 16 && layouts[l] == DUKD_BLOCK16 ? DUKD_NHWC : layouts[l];
             if (turned) {
+                if (spec.stride > 1 || spec.groups > 1) continue;
                 spec.kind = DUKD_CONV_FORWARD;
+                spec.height = s->spec.source_height;
+                spec.width = s->spec.source_width;
+                spec.source_height = s->spec.height;
+                spec.source_width = s->spec.width;
+                spec.pad_top = spec.pad_bottom = spec.pad_left = spec.pad_right =
+                    spec.side - 1 - spec.pad_top;
                 spec.in_channels = s->spec.out_channels;
                 spec.out_channels = s->spec.in_channels;
             }
@@ -171,13 +185,10 @@ double dukd_bare_seconds(const dukd_bare_convs *b, int group) {
     return sum;
 }
 
-static double multiply_adds(const dukd_conv_spec *s) {
-    return (double)s->images * s->height * s->width * s->in_channels * s->out_channels * s->side * s->side;
-}
-
 double dukd_bare_multiply_adds(const dukd_bare_convs *b, int group) {
     double sum = 0;
-    for (int i = 0; i < b->count; i++) sum += b->shapes[i].times[group] * multiply_adds(&b->shapes[i].spec);
+    for (int i = 0; i < b->count; i++)
+        sum += b->shapes[i].times[group] * dukd_conv_multiply_adds(&b->shapes[i].spec);
     return sum;
 }
 
@@ -190,7 +201,7 @@ void dukd_bare_print(const dukd_bare_convs *b) {
         printf("  %-16s %4d -> %4d  %4d x %4d  x %2d: %9.3f ms  %6.1f GFMA/s  %s%s, %s\n",
                kinds[s->spec.kind], (int)s->spec.in_channels, (int)s->spec.out_channels, (int)s->spec.width,
                (int)s->spec.height, (int)s->spec.images, s->seconds * 1e3,
-               multiply_adds(&s->spec) / s->seconds * 1e-9, layouts[run->source_layout + 1],
+               dukd_conv_multiply_adds(&s->spec) / s->seconds * 1e-9, layouts[run->source_layout + 1],
                run->kind != s->spec.kind ? " (turned)" : "", dukd_conv_implementation(s->conv));
     }
 }

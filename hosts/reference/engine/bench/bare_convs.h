@@ -5,7 +5,7 @@
 #ifndef DUKD_BARE_CONVS_H
 #define DUKD_BARE_CONVS_H
 
-#include "engine/onednn/dnnl_compat.h"
+#include "engine/onednn/dnnl_conv.h"
 #include "graph/graph.h"
 
 typedef struct dukd_bare_convs dukd_bare_convs;

@@ -1,79 +1,58 @@
-/* oneDNN as this engine uses it: convolutions and the packing of their weights. The only file that includes oneDNN's headers and
- * knows that there are two of them, 2.6 and 3.x.
- *
- * Tensors are plain pointers in the layouts of engine/layout.h; packed weights are opaque bytes. Threads: OpenMP's count of
- * the calling thread, at creation and at every run. [one thread at a time per dukd_dnnl] */
+/* oneDNN's C interface as one, whichever of 2.6 and 3.x it is: dnnl_compat.h and .c are the only files that know that there are
+ * two. In oneDNN 2 descriptions are structures and an operation's description is a step of its own; in oneDNN 3
+ * descriptions are handles and that step is gone. Included by dnnl_*.c alone. */
 #ifndef DUKD_DNNL_COMPAT_H
 #define DUKD_DNNL_COMPAT_H
 
-#include "common/failure.h"
-#include "engine/layout.h"
+#include <oneapi/dnnl/dnnl.h>
+#include <stdint.h>
 
-typedef struct dukd_dnnl dukd_dnnl; /* oneDNN's engine and stream */
+#include "engine/onednn/dnnl_conv.h"
 
-int dukd_dnnl_create(dukd_dnnl **out, dukd_failure *f);
-void dukd_dnnl_destroy(dukd_dnnl *d);
+#if DNNL_VERSION_MAJOR >= 3
+typedef dnnl_memory_desc_t dukd_description;           /* owned */
+typedef const_dnnl_memory_desc_t dukd_description_ref; /* borrowed */
+#define DUKD_REF(d) (d)
+#else
+typedef dnnl_memory_desc_t dukd_description;
+typedef const dnnl_memory_desc_t *dukd_description_ref;
+#define DUKD_REF(d) (&(d))
+#endif
 
-void dukd_dnnl_version(char *text, int size); /* "oneDNN 2.6.3", of the library that runs */
-/* What oneDNN uses on this machine, which environment variables may limit. */
-const char *dukd_dnnl_isa_name(void);
-dukd_isa dukd_dnnl_isa(void); /* the best of ours that is not above it */
-int dukd_dnnl_has_bf16(void); /* bf16 in hardware */
-int dukd_dnnl_can_bf16(void); /* bf16 at all */
+struct dukd_dnnl {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+};
 
-typedef enum {
-    DUKD_CONV_FORWARD,          /* dest = post(conv(source, weights) + bias) */
-    DUKD_CONV_WEIGHTS_GRADIENT, /* weights, bias = gradients of f32, from source and dest (the outputs' gradient) */
-    DUKD_CONV_DATA_GRADIENT, /* source = its gradient from dest; the engine prefers a FORWARD with transposed
-                                 * weights, which can also add: this one is there to compare with */
-} dukd_conv_kind;
+int dukd_dnnl_failed(dukd_failure *f, const char *what, dnnl_status_t status);
 
-enum { DUKD_ANY_LAYOUT = -1 }; /* in a spec: what oneDNN likes best, for benchmarks */
+/* Descriptions begin as zeros. `strides` NULL: as the tag says. */
+dnnl_status_t dukd_describe(dukd_description *out, int ndims, const int64_t *sizes, dnnl_data_type_t type,
+                            dnnl_format_tag_t tag);
+dnnl_status_t dukd_describe_strides(dukd_description *out, int ndims, const int64_t *sizes,
+                                    const int64_t *strides, dnnl_data_type_t type);
+void dukd_forget(dukd_description *d);
 
-typedef enum {
-    DUKD_POST_NONE,
-    DUKD_POST_RELU,
-    DUKD_POST_SUM, /* dest += */
-    DUKD_POST_ADD, /* dest = .. + addend, a tensor like dest in shape and layout, of the source's type */
-} dukd_conv_post;
+dnnl_status_t dukd_append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha);
+dnnl_status_t dukd_append_sum(dnnl_post_ops_t ops);
 
-/* A convolution of stride 1. Compared with memcmp: int32_t only. The data gradient is a FORWARD with transposed weights. */
+/* What a convolution and its gradients are described by. */
 typedef struct {
-    int32_t kind, post, bias; /* bias 0: none (FORWARD) */
-    int32_t images, in_channels, out_channels;
-    int32_t height, width; /* of dest; the source has side - 1 - padding more */
-    int32_t side;
-    int32_t pad_top, pad_bottom, pad_left, pad_right;
-    int32_t source_type, dest_type, source_layout, dest_layout; /* weights have the source's type (FORWARD) */
-} dukd_conv_spec;
+    dukd_description_ref source, weights, bias, dest; /* bias NULL: none */
+    dnnl_dims_t strides, before, after;
+    dnnl_primitive_desc_t hint; /* of the forward, for gradients */
+    dnnl_primitive_attr_t attributes;
+} dukd_conv_description;
 
-typedef struct dukd_conv dukd_conv;
-
-int dukd_conv_create(dukd_conv **out, dukd_dnnl *d, const dukd_conv_spec *spec, dukd_failure *f);
-void dukd_conv_destroy(dukd_conv *c);
-const dukd_conv_spec *dukd_conv_get_spec(const dukd_conv *c);
-int64_t dukd_conv_source_bytes(const dukd_conv *c);
-int64_t dukd_conv_dest_bytes(const dukd_conv *c);
-int64_t dukd_conv_packed_bytes(const dukd_conv *c);  /* of the weights, or of their gradient */
-int64_t dukd_conv_scratch_bytes(const dukd_conv *c); /* needed while it runs */
-int dukd_conv_same_packing(const dukd_conv *a, const dukd_conv *b);
-/* 0: its DUKD_POST_ADD cannot be trusted (oneDNN 2.6's GEMM convolution reads the addend wrongly in NHWC). */
-int dukd_conv_adds(const dukd_conv *c);
-const char *dukd_conv_implementation(const dukd_conv *c); /* for benchmarks */
-
-/* plain: f32, out x in x side x side. */
-int dukd_conv_pack(dukd_conv *c, void *packed, const float *plain, dukd_failure *f);
-int dukd_conv_unpack(dukd_conv *c, float *plain, const void *packed, dukd_failure *f);
-
-typedef struct {
-    void *source;  /* written by DATA_GRADIENT */
-    void *weights; /* packed; written by WEIGHTS_GRADIENT */
-    float *bias;   /* the same; NULL: none */
-    void *dest;    /* written by FORWARD */
-    const void *addend;
-    void *scratch;
-} dukd_conv_memory;
-
-int dukd_conv_run(dukd_conv *c, const dukd_conv_memory *m, dukd_failure *f);
+dnnl_status_t dukd_describe_forward(dnnl_primitive_desc_t *out, const dukd_dnnl *d, dnnl_prop_kind_t prop,
+                                    const dukd_conv_description *c);
+dnnl_status_t dukd_describe_weights_gradient(dnnl_primitive_desc_t *out, const dukd_dnnl *d,
+                                             const dukd_conv_description *c);
+dnnl_status_t dukd_describe_data_gradient(dnnl_primitive_desc_t *out, const dukd_dnnl *d,
+                                          const dukd_conv_description *c);
+/* c = a b */
+dnnl_status_t dukd_describe_product(dnnl_primitive_desc_t *out, const dukd_dnnl *d, dukd_description_ref a,
+                                    dukd_description_ref b, dukd_description_ref c,
+                                    dnnl_primitive_attr_t attributes);
 
 #endif

@@ -27,6 +27,24 @@ static int32_t first_large(const dukd_fused *f) {
     return f->count;
 }
 
+/* Whether a node can run on a band of rows. */
+static int knows_bands(const dukd_fused *f, const dukd_node *n) {
+    switch (n->kind) {
+    case DUKD_NODE_CONV:
+        return dukd_node_is_plain(n);
+    case DUKD_NODE_OUTPUT:
+        return f->nodes[n->in[0]].up > 0;
+    case DUKD_NODE_RELU:
+    case DUKD_NODE_SCALE:
+    case DUKD_NODE_ADD:
+    case DUKD_NODE_AFFINE:
+    case DUKD_NODE_SHUFFLE:
+        return n->up > 0;
+    default:
+        return 0;
+    }
+}
+
 static void need(int32_t *halo, int32_t node, int32_t rows) {
     if (node >= 0 && halo[node] < rows) halo[node] = rows;
 }
@@ -38,15 +56,16 @@ void onednn_choose_bands(onednn_program *p, int32_t *halo) {
     if (p->purpose != DUKD_INFER || p->part != 1 || p->height < 2 * p->band_rows) return;
     int32_t first = first_large(f);
     for (int32_t i = first; i < f->count; i++)
-        if (f->nodes[i].kind == DUKD_NODE_INPUT) return;
+        if (!knows_bands(f, &f->nodes[i])) return;
     p->band_node = first;
     for (int32_t i = f->count - 1; i >= first; i--) {
         const dukd_node *n = &f->nodes[i];
         if (n->kind == DUKD_NODE_SHUFFLE) {
-            halo[i] = (halo[i] + n->shuffle - 1) / n->shuffle * n->shuffle;
-            need(halo, n->in[0], halo[i] / n->shuffle);
+            int32_t r = n->op->kernel;
+            halo[i] = (halo[i] + r - 1) / r * r;
+            need(halo, n->in[0], halo[i] / r);
         } else if (n->kind == DUKD_NODE_CONV) {
-            need(halo, n->in[0], halo[i] + dukd_node_radius(n));
+            need(halo, n->in[0], halo[i] + dukd_node_padding(n));
             need(halo, n->in[1], halo[i]);
         } else {
             int32_t rows = n->kind == DUKD_NODE_OUTPUT ? 0 : halo[i];

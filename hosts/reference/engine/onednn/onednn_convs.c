@@ -19,7 +19,7 @@ static int grow(void **array, int32_t count, int32_t *room, size_t element, dukd
 /* Blocks that any convolution of the engine may need while it runs. */
 static int reserve_for(onednn_engine *e, const dukd_conv *c, dukd_failure *f) {
     const dukd_conv_spec *s = dukd_conv_get_spec(c);
-    int64_t plain = 4 * ((int64_t)s->out_channels * s->in_channels * s->side * s->side + s->out_channels);
+    int64_t plain = 4 * (dukd_conv_weights(s) + s->out_channels);
     int status = dukd_block_reserve(&e->scratch, dukd_conv_scratch_bytes(c), 0, &e->memory,
                                     "a convolution's scratch", f);
     if (status == DUKD_DONE)
@@ -53,8 +53,8 @@ int onednn_get_conv(onednn_engine *e, const dukd_conv_spec *spec, dukd_conv **ou
 
 static int same_run(const dukd_run_conv *a, const dukd_run_conv *b) {
     return a->weight == b->weight && a->bias == b->bias && a->out_channels == b->out_channels &&
-           a->in_channels == b->in_channels && a->side == b->side && a->order == b->order &&
-           a->source_order == b->source_order && a->spread == b->spread &&
+           a->in_channels == b->in_channels && a->groups == b->groups && a->side == b->side &&
+           a->order == b->order && a->source_order == b->source_order && a->spread == b->spread &&
            memcmp(&a->scale, &b->scale, sizeof a->scale) == 0;
 }
 

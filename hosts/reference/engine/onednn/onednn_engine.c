@@ -80,16 +80,17 @@ static void exec_destroy(void *exec) {
     if (!p) return;
     dukd_fused_free(&p->fused);
     free(p->steps);
+    free(p->part_drops);
     free(p->buffers);
     free(p);
 }
 
-static int exec_create(void **out, void *network, const dukd_exec_spec *spec, dukd_failure *f) {
+static int exec_create(void **out, void *network, const dukd_exec_spec *spec, int drops, dukd_failure *f) {
     onednn_program *p = calloc(1, sizeof *p);
     if (!p) return dukd_fail_memory(f, "compiling a network", sizeof *p);
     p->network = network;
     onednn_engine *e = p->network->engine;
-    int status = onednn_plan(p, spec, f);
+    int status = onednn_plan(p, spec, drops, f);
     /* One arena for all programs of a purpose: only one of them runs at a time. */
     if (status == DUKD_DONE)
         status = spec->purpose == DUKD_TRAIN ? dukd_block_reserve(&e->train, p->arena_bytes, e->kept,

@@ -1,4 +1,5 @@
-/* Runs a program: its steps, one part of the batch after another. */
+/* Runs a program: its steps, one part of the batch after another. Convolutions and the exchange with the caller are
+ * here, all other steps in onednn_run_ops.c. */
 #include <string.h>
 
 #include "engine/onednn/onednn_state.h"
@@ -21,19 +22,15 @@ static dukd_tensor tensor_of(const run *r, const onednn_value *v) {
     char *base = p->purpose == DUKD_TRAIN ? e->train.data : e->infer.data;
     int64_t offset = b->offset + (b->kept ? r->first * b->image_bytes : 0);
     int64_t skip = v->skip + (v->moves ? (int64_t)r->row * v->up : 0);
-    offset += skip * p->width * v->up * v->channels * dukd_type_bytes(v->type);
-    return (dukd_tensor){.data = base + offset,
-                         .images = p->part,
-                         .channels = v->channels,
-                         .height = v->rows,
-                         .width = p->width * v->up,
-                         .type = v->type,
-                         .layout = v->layout};
+    offset += skip * v->width * v->channels * dukd_type_bytes(v->type);
+    dukd_tensor t = onednn_shape_of(p, v);
+    t.data = base + offset;
+    return t;
 }
 
 /* Elements of one image of a caller's tensor. */
-static int64_t caller_image(const onednn_program *p, const dukd_node *n) {
-    return (int64_t)n->channels * p->height * n->up * p->width * n->up;
+static int64_t caller_image(const dukd_node *n, const onednn_value *v) {
+    return (int64_t)n->channels * v->height * n->spread * v->width * n->spread;
 }
 
 static dukd_exchange exchange_of(const run *r, const onednn_step *s) {
@@ -55,7 +52,7 @@ static void run_import(const run *r, const onednn_step *s) {
         if (s->accumulate) return;
         x.images = 0; /* no gradient is a gradient of zeros */
     } else {
-        caller += r->first * caller_image(r->program, n);
+        caller += r->first * caller_image(n, &s->out);
     }
     dukd_tensor out = tensor_of(r, &s->out);
     dukd_run_import(&r->program->network->engine->worker, &out, caller, &x, s->accumulate);
@@ -66,12 +63,12 @@ static void run_export(const run *r, const onednn_step *s) {
     float *caller = n->kind == DUKD_NODE_INPUT ? r->d_input : r->outputs[n->output];
     dukd_exchange x = exchange_of(r, s);
     dukd_tensor in = tensor_of(r, &s->a);
-    if (in.height < r->program->height * s->a.up) {
+    if (in.height < s->a.height) {
         x.first_row = r->row * s->a.up;
-        x.total_rows = r->program->height * s->a.up;
+        x.total_rows = s->a.height;
     }
-    dukd_run_export(&r->program->network->engine->worker, caller + r->first * caller_image(r->program, n),
-                    &in, &x);
+    dukd_run_export(&r->program->network->engine->worker, caller + r->first * caller_image(n, &s->a), &in,
+                    &x);
 }
 
 static int run_conv(const run *r, const onednn_step *s, dukd_failure *f) {
@@ -79,11 +76,12 @@ static int run_conv(const run *r, const onednn_step *s, dukd_failure *f) {
     int status = onednn_refresh_packed(n, s->packed, f);
     if (status != DUKD_DONE) return status;
     const onednn_packed *packed = &n->packed[s->packed];
+    int back = s->kind == STEP_DATA_GRADIENT;
     return dukd_conv_run(s->conv,
-                         &(dukd_conv_memory){.source = tensor_of(r, &s->a).data,
+                         &(dukd_conv_memory){.source = tensor_of(r, back ? &s->out : &s->a).data,
                                              .weights = packed->weights.data,
                                              .bias = (float *)(void *)packed->bias.data,
-                                             .dest = tensor_of(r, &s->out).data,
+                                             .dest = tensor_of(r, back ? &s->a : &s->out).data,
                                              .addend = s->b.buffer >= 0 ? tensor_of(r, &s->b).data : NULL,
                                              .scratch = n->engine->scratch.data},
                          f);
@@ -92,13 +90,15 @@ static int run_conv(const run *r, const onednn_step *s, dukd_failure *f) {
 static int run_weights_gradient(const run *r, const onednn_step *s, dukd_failure *f) {
     onednn_engine *e = r->program->network->engine;
     float *plain = (float *)(void *)e->plain.data, *bias = plain + dukd_run_conv_elements(&s->run);
+    dukd_tensor dest = tensor_of(r, &s->b);
     int status = dukd_conv_run(s->conv,
                                &(dukd_conv_memory){.source = tensor_of(r, &s->a).data,
                                                    .weights = e->packed_gradient.data,
                                                    .bias = bias,
-                                                   .dest = tensor_of(r, &s->b).data,
+                                                   .dest = dest.data,
                                                    .scratch = e->scratch.data},
                                f);
+    if (s->run.bias && dukd_conv_leaves_bias(s->conv)) dukd_run_channel_sums(&e->worker, bias, &dest);
     if (status == DUKD_DONE) status = dukd_conv_unpack(s->conv, plain, e->packed_gradient.data, f);
     if (status == DUKD_DONE) dukd_run_conv_unpack(&s->run, r->d_weights, plain, bias);
     return status;
@@ -109,16 +109,28 @@ static void clear_edges(const run *r, const onednn_value *v, const dukd_tensor *
     int64_t row_bytes = (int64_t)t->width * t->channels * dukd_type_bytes(t->type);
     int64_t first = (v->banded ? (int64_t)r->row * v->up : 0) - v->halo;
     for (int64_t i = 0; i < t->height; i++)
-        if (first + i < 0 || first + i >= (int64_t)r->program->height * v->up)
+        if (first + i < 0 || first + i >= v->height)
             memset((char *)t->data + i * row_bytes, 0, (size_t)row_bytes);
 }
 
+/* The factors of a drop path for the part's images; the last part may be more than the batch. */
+static const float *drops_of(const run *r, const onednn_step *s) {
+    const onednn_program *p = r->program;
+    for (int32_t i = 0; i < p->part; i++) {
+        int32_t image = r->first + i;
+        p->part_drops[i] = image < p->batch ? p->drops[(int64_t)s->node->op->drop * p->batch + image] : 0;
+    }
+    return p->part_drops;
+}
+
 static int run_step(const run *r, const onednn_step *s, dukd_failure *f) {
-    const dukd_worker *w = &r->program->network->engine->worker;
-    dukd_tensor out = {0}, a = {0}, b = {0};
-    if (s->out.buffer >= 0) out = tensor_of(r, &s->out);
-    if (s->a.buffer >= 0) a = tensor_of(r, &s->a);
-    if (s->b.buffer >= 0) b = tensor_of(r, &s->b);
+    onednn_operands o = {.program = r->program,
+                         .d_weights = r->d_weights,
+                         .scratch = r->program->network->engine->scratch.data};
+    if (s->out.buffer >= 0) o.out = tensor_of(r, &s->out);
+    if (s->a.buffer >= 0) o.a = tensor_of(r, &s->a);
+    if (s->b.buffer >= 0) o.b = tensor_of(r, &s->b);
+    if (s->c.buffer >= 0) o.c = tensor_of(r, &s->c);
     switch (s->kind) {
     case STEP_IMPORT:
         run_import(r, s);
@@ -127,32 +139,19 @@ static int run_step(const run *r, const onednn_step *s, dukd_failure *f) {
         run_export(r, s);
         break;
     case STEP_CONV:
+    case STEP_DATA_GRADIENT:
         return run_conv(r, s, f);
     case STEP_WEIGHTS_GRADIENT:
         return run_weights_gradient(r, s, f);
-    case STEP_RELU:
-        dukd_run_relu(w, &out, &a);
-        break;
-    case STEP_RELU_MASK:
-        dukd_run_relu_mask(w, &out, &a);
-        break;
-    case STEP_SCALE:
-        dukd_run_scale(w, &out, &a, s->factor);
-        break;
-    case STEP_ADD:
-        dukd_run_add(w, &out, &a, &b);
-        break;
-    case STEP_AFFINE:
-        dukd_run_affine(w, &out, &a, s->factors, s->shifts, s->accumulate);
-        break;
-    case STEP_SHUFFLE:
-        dukd_run_shuffle(w, &out, &a, s->node->shuffle, s->order);
-        break;
     case STEP_EDGES:
-        clear_edges(r, &s->out, &out);
+        clear_edges(r, &s->out, &o.out);
         break;
-    case STEP_UNSHUFFLE:
-        dukd_run_unshuffle(w, &out, &a, s->node->shuffle, s->order, s->accumulate);
+    case STEP_DROP_PATH:
+        o.drops = drops_of(r, s);
+        onednn_run_op(s, &o);
+        break;
+    default:
+        onednn_run_op(s, &o);
         break;
     }
     return DUKD_DONE;
@@ -181,8 +180,9 @@ static int run_bands(run *r, dukd_failure *f) {
 }
 
 int onednn_forward(void *program, int32_t images, const float *input, float *const *outputs,
-                   dukd_failure *f) {
+                   const float *drops, dukd_failure *f) {
     onednn_program *p = program;
+    p->drops = drops;
     run r = {.program = p, .images = images, .input = input, .outputs = outputs};
     int status = DUKD_DONE;
     for (r.first = 0; r.first < images && status == DUKD_DONE; r.first += p->part) {
