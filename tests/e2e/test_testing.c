@@ -131,6 +131,10 @@ static void info_counts_and_measures(void **state) {
     HOST(0, "info", "released.yml", "-q", "--no-speed", "--json", "--size", "24x40");
     says("frames_per_second", 0);
     says(expected, 1);
+    HOST(0, "info", "released.yml", "-q", "--size", "24x40", "--runs", "1", "--precision", "bf16");
+    says("bf16\n", 1);
+    says("f32", 0);
+    HOST(2, "info", "released.yml", "--precision", "f16");
     HOST(2, "info");
     HOST(2, "info", "--table1", "released.yml");
     says("no OPT.yml", 1);
