@@ -253,6 +253,10 @@ static void images_lie_where_basicsr_puts_them(void **state) {
     assert_true(host_exists("there/visualization/Set14/v1x2_mine.png"));
     HOST(0, "test", "released.yml", "-w", NETWORK_FILE, "-q", "--save", "here");
     assert_true(host_exists("here/Set14/v1x2_Released_x2.png"));
+    /* A prepared set is named after its HR images: its LR files are its own affair. */
+    HOST(0, "test", "released.yml", "-w", NETWORK_FILE, "-q", "--save", "prepared", "--set",
+         "datasets.val_1.dataroot_gt=lr", "--set", "datasets.val_1.dataroot_lq=~");
+    assert_true(host_exists("prepared/Set14/v1_Released_x2.png"));
 }
 
 /* ---------------------------------------------------------------- what is wrong */

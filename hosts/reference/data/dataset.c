@@ -18,6 +18,7 @@
 struct dukd_dataset {
     dukd_pairs pairs;
     int32_t scale, clamp_border;
+    int32_t has_lr_folder; /* dataroot_lq was given */
     dukd_cache *cache;
     _Atomic int64_t *tiled_bytes; /* behind a pointer, so that a const data set can count */
 };
@@ -74,6 +75,7 @@ int dukd_dataset_open(dukd_dataset **out, const dukd_dataset_options *options, d
     if (status == DUKD_DONE) status = dukd_pairs_find(&d->pairs, options, f);
     if (status == DUKD_DONE) {
         d->scale = options->scale;
+        d->has_lr_folder = options->dataroot_lq != NULL;
         d->clamp_border = options->clamp_border;
         status = dukd_cache_create(&d->cache, d->pairs.count,
                                    options->cache_bytes ? options->cache_bytes : DUKD_DATASET_CACHE_BYTES,
@@ -108,8 +110,8 @@ const char *dukd_dataset_path(const dukd_dataset *d, int64_t i) {
 }
 const char *dukd_dataset_result_name(const dukd_dataset *d, int64_t i, int32_t *length) {
     const dukd_pair_files *pair = &d->pairs.at[i];
-    const char *name = pair->lr_path ? dukd_files_base(pair->lr_path) : pair->name;
-    *length = (int32_t)(pair->lr_path ? dukd_image_stem_length(name) : strlen(name));
+    const char *name = d->has_lr_folder ? dukd_files_base(pair->lr_path) : pair->name;
+    *length = (int32_t)(d->has_lr_folder ? dukd_image_stem_length(name) : strlen(name));
     return name;
 }
 

@@ -48,7 +48,7 @@ const char *dukd_dataset_name(const dukd_dataset *d,
                               int64_t i); /* HR file name without folder and extension */
 const char *dukd_dataset_path(const dukd_dataset *d, int64_t i); /* HR file */
 /* What the image made of pair i is called, as in BasicSR: the LR file's name without folder and extension ("babyx4"), the HR
- * file's where LR is made. Not terminated: *length bytes. */
+ * file's where LR is made or prepared. Not terminated: *length bytes. */
 const char *dukd_dataset_result_name(const dukd_dataset *d, int64_t i, int32_t *length);
 /* LR size of image i (HR is at least scale times that). */
 void dukd_dataset_size(const dukd_dataset *d, int64_t i, int32_t *lr_width, int32_t *lr_height);
