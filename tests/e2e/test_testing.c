@@ -225,6 +225,34 @@ static void json_has_all_of_it(void **state) {
     assert_true(plain > 0 && ensemble > 0 && plain != ensemble);
 }
 
+/* ---------------------------------------------------------------- tiles */
+
+static void tiles_are_said(void **state) {
+    (void)state;
+    a_network();
+    const char *no_images = "val.save_img=false";
+    HOST(0, "test", "released.yml", "-w", NETWORK_FILE, "-q", "--json", "--set", no_images);
+    const double psnr = number_at("\"mean\": {", "student", "psnr"),
+                 teacher = number_at("\"mean\": {", "teacher", "psnr");
+    /* The networks see 6 pixels around each (five 3x3 convolutions, one more at twice the size): with that margin nothing
+     * changes, with none it does. */
+    HOST(0, "test", "released.yml", "-w", NETWORK_FILE, "-q", "--json", "--tile", "16", "--set", no_images);
+    says("\"tile\": 16", 1);
+    says("\"tiles_exact\": true", 1);
+    assert_true(fabs(number_at("\"mean\": {", "student", "psnr") - psnr) < 1e-5);
+    assert_true(fabs(number_at("\"mean\": {", "teacher", "psnr") - teacher) < 1e-5);
+    HOST(0, "test", "released.yml", "-w", NETWORK_FILE, "-q", "--json", "--tile", "16", "--overlap", "0",
+         "--set", no_images);
+    says("\"tiles_exact\": false", 1);
+    assert_true(fabs(number_at("\"mean\": {", "student", "psnr") - psnr) > 1e-4);
+    HOST(0, "test", "released.yml", "-w", NETWORK_FILE, "-q", "--tile", "16", "--overlap", "0", "--set",
+         no_images);
+    says("larger images in tiles of 16 pixels and 0 around them: NOT what whole images give", 4);
+    HOST(2, "test", "released.yml", "-w", NETWORK_FILE, "--tile", "8");
+    HOST(2, "test", "released.yml", "-w", NETWORK_FILE, "--overlap", "8");
+    says("give --tile too", 1);
+}
+
 /* ---------------------------------------------------------------- images */
 
 static void images_lie_where_basicsr_puts_them(void **state) {
@@ -295,6 +323,7 @@ int main(void) {
         TEST(table_1),
         TEST(every_set_has_its_table),
         TEST(json_has_all_of_it),
+        TEST(tiles_are_said),
         TEST(images_lie_where_basicsr_puts_them),
         TEST(the_set_that_is_wrong_is_named),
     };

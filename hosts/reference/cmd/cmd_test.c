@@ -8,6 +8,7 @@
 #include "cmd/args.h"
 #include "cmd/commands.h"
 #include "cmd/test_table.h"
+#include "data/image.h"
 #include "train/evaluate.h"
 #include "train/experiment.h"
 #include "train/run_options.h"
@@ -19,6 +20,7 @@ typedef struct {
     const char *weights, *key, *images, *format_name;
     test_format format;
     int32_t ensemble, json, markdown, quiet;
+    int64_t tile, overlap; /* INT64_MIN: not given */
     dukd_texts set, force;
 } test_arguments;
 
@@ -28,6 +30,7 @@ typedef struct {
     const dukd_run_options *o;
     const test_arguments *a;
     const char *save; /* images go to SAVE/SET; NULL: nowhere */
+    int32_t tile, overlap, tiles_exact;
 } test_networks;
 
 static int show_progress(void *ctx, int64_t done, int64_t count, const dukd_evaluated_image *image) {
@@ -68,6 +71,8 @@ static int test_set(const test_networks *n, dukd_test_result *out, dukd_failure 
         .metrics = o->metrics,
         .metric_count = o->metric_count,
         .self_ensemble = n->a->ensemble,
+        .tile = n->tile,
+        .overlap = n->overlap,
         .image_suffix = o->suffix ? o->suffix : o->name,
         .on_image = isatty(STDERR_FILENO) && !n->a->quiet ? show_progress : NULL,
         .ctx = name,
@@ -125,6 +130,22 @@ static int open_networks(test_networks *n, dukd_failure *f) {
     return status;
 }
 
+/* One margin for both networks, and whether it is enough for both. */
+static void choose_tiles(test_networks *n) {
+    const int32_t asked = n->a->overlap == INT64_MIN ? -1 : (int32_t)n->a->overlap;
+    int32_t exact = 0, exact_t = 1;
+    if (n->a->tile == INT64_MIN) return;
+    n->tile = (int32_t)n->a->tile;
+    n->overlap = dukd_evaluate_overlap(n->student.graph, asked, &exact);
+    if (n->teacher.graph) {
+        const int32_t more = dukd_evaluate_overlap(n->teacher.graph, asked, NULL);
+        if (more > n->overlap) n->overlap = more;
+        dukd_evaluate_overlap(n->student.graph, n->overlap, &exact);
+        dukd_evaluate_overlap(n->teacher.graph, n->overlap, &exact_t);
+    }
+    n->tiles_exact = exact && exact_t;
+}
+
 static int print_report(const test_networks *n, const dukd_test_result *results, int32_t count,
                         dukd_failure *f) {
     const dukd_test_report report = {
@@ -132,6 +153,9 @@ static int print_report(const test_networks *n, const dukd_test_result *results,
         .results = results,
         .count = count,
         .ensemble = n->a->ensemble,
+        .tile = n->tile,
+        .overlap = n->overlap,
+        .tiles_exact = n->tiles_exact,
         .weights = n->a->weights ? n->a->weights : n->o->student.pretrained,
         .key = n->student.report.key,
         .teacher = n->teacher.graph ? n->o->teacher.pretrained : NULL,
@@ -170,6 +194,7 @@ static int run(const char *file, const test_arguments *a, dukd_failure *f) {
     }
     status = open_sets(&n, results, count, f);
     if (status == DUKD_DONE) status = open_networks(&n, f);
+    if (status == DUKD_DONE) choose_tiles(&n);
     for (int32_t i = 0; i < count && status == DUKD_DONE; i++) status = test_set(&n, &results[i], f);
     if (status == DUKD_DONE) status = print_report(&n, results, count, f);
 end:
@@ -201,8 +226,20 @@ static int choose_format(test_arguments *a, dukd_failure *f) {
     return dukd_fail(f, DUKD_MISUSED, "--format is text, markdown or json, not '%s'", a->format_name);
 }
 
+static int check_tiles(const test_arguments *a, dukd_failure *f) {
+    if (a->tile != INT64_MIN && (a->tile < 16 || a->tile > DUKD_IMAGE_MAX_SIDE))
+        return dukd_fail(f, DUKD_MISUSED, "--tile wants 16 to %d pixels, not %lld", DUKD_IMAGE_MAX_SIDE,
+                         (long long)a->tile);
+    if (a->overlap != INT64_MIN && (a->overlap < 0 || a->overlap > 4096))
+        return dukd_fail(f, DUKD_MISUSED, "--overlap wants 0 to 4096 pixels, not %lld",
+                         (long long)a->overlap);
+    if (a->overlap != INT64_MIN && a->tile == INT64_MIN)
+        return dukd_fail(f, DUKD_MISUSED, "--overlap is the margin of tiles: give --tile too");
+    return DUKD_DONE;
+}
+
 int dukd_cmd_test(int argc, char **argv) {
-    test_arguments a = {0};
+    test_arguments a = {.tile = INT64_MIN, .overlap = INT64_MIN};
     const char *opt = NULL;
     dukd_texts files = {0};
     dukd_failure f = {0};
@@ -214,6 +251,10 @@ int dukd_cmd_test(int argc, char **argv) {
          &a.ensemble},
         {"--save", NULL, DUKD_ARG_TEXT, "DIR", "save the images in DIR/SET (else as val.save_img says)",
          &a.images},
+        {"--tile", NULL, DUKD_ARG_INTEGER, "N",
+         "run images larger than this in tiles, where memory is short (whole images)", &a.tile},
+        {"--overlap", NULL, DUKD_ARG_INTEGER, "N", "margin of a tile (what the network sees, at most 64)",
+         &a.overlap},
         {"--format", NULL, DUKD_ARG_TEXT, "FORMAT", "text, markdown or json (text)", &a.format_name},
         {"--json", NULL, DUKD_ARG_FLAG, NULL, "--format json, for a program", &a.json},
         {"--markdown", NULL, DUKD_ARG_FLAG, NULL, "--format markdown", &a.markdown},
@@ -228,7 +269,9 @@ int dukd_cmd_test(int argc, char **argv) {
         .positionals = "OPT.yml",
         .details =
             "Sets are the entries of `datasets` but train: test_1, test_2, val, ... With network_t and its\n"
-            "weights the teacher is measured too, and the student against it. Images are run whole.\n"
+            "weights the teacher is measured too, and the student against it. Images are run whole, unless "
+            "--tile\n"
+            "says otherwise; the table then says whether that changes what comes out.\n"
             "val.save_img: true saves results/NAME/visualization/SET/IMAGE_SUFFIX.png, 8 bits, as BasicSR\n"
             "does (path.results_root for another folder; val.suffix, else the run's name).",
         .example =
@@ -243,6 +286,7 @@ int dukd_cmd_test(int argc, char **argv) {
     if (status == DUKD_DONE && (!file || (files.count && opt)))
         status = dukd_fail(&f, DUKD_MISUSED, "give one option file: dukd-host test OPT.yml (see --help)");
     if (status == DUKD_DONE) status = choose_format(&a, &f);
+    if (status == DUKD_DONE) status = check_tiles(&a, &f);
     if (status == DUKD_DONE) status = run(file, &a, &f);
     dukd_texts_free(&a.set);
     dukd_texts_free(&a.force);

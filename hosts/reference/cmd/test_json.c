@@ -74,7 +74,12 @@ int dukd_test_print_json(const dukd_test_report *r, dukd_failure *f) {
     dukd_json_text(&j, "library", r->engine->library);
     dukd_json_text(&j, "instruction_set", r->engine->instruction_set);
     dukd_json_integer(&j, "threads", r->engine->threads);
-    dukd_json_boolean(&j, "tiles", 0);
+    dukd_json_boolean(&j, "tiles", r->tile != 0);
+    if (r->tile) {
+        dukd_json_integer(&j, "tile", r->tile);
+        dukd_json_integer(&j, "overlap", r->overlap);
+        dukd_json_boolean(&j, "tiles_exact", r->tiles_exact);
+    }
     dukd_json_boolean(&j, "self_ensemble", r->ensemble);
     put_metrics(&j, o);
     dukd_json_array(&j, "sets");

@@ -96,9 +96,14 @@ static void print_conditions(const table *t) {
         printf("; %s: %s on %s, border %d", o->metrics[m].name,
                o->metrics[m].kind == DUKD_METRIC_PSNR ? "PSNR (dB)" : "SSIM",
                o->metrics[m].options.y_channel ? "Y" : "RGB", o->metrics[m].options.crop_border);
-    printf("; %s; whole images, no tiles; %s\n",
-           r->ensemble ? "ensemble: eight orientations averaged before clamping" : "no self-ensemble",
-           o->precision == DUKD_BF16 ? "bf16" : "f32");
+    printf("; %s",
+           r->ensemble ? "ensemble: eight orientations averaged before clamping" : "no self-ensemble");
+    if (r->tile)
+        printf("; larger images in tiles of %d pixels and %d around them%s", r->tile, r->overlap,
+               r->tiles_exact ? ", which changes nothing" : ": NOT what whole images give");
+    else
+        printf("; whole images, no tiles");
+    printf("; %s\n", o->precision == DUKD_BF16 ? "bf16" : "f32");
 }
 
 static void print_origin(const table *t, const dukd_run_dataset *set) {

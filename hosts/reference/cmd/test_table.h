@@ -19,6 +19,8 @@ typedef struct {
     const dukd_test_result *results; /* [count] */
     int32_t count;
     int32_t ensemble;
+    int32_t tile, overlap;             /* as in dukd_evaluate_options */
+    int32_t tiles_exact;               /* tiles give what whole images would */
     const char *weights, *key;         /* of the student */
     const char *teacher, *teacher_key; /* file of its weights; NULL: no teacher */
     const dukd_engine_info *engine;

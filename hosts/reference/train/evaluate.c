@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "common/checked.h"
+#include "engine/tiles.h"
 
 /* How many shapes of images a network may have plans for before they are all dropped. */
 #define MAX_SHAPES 8
@@ -60,8 +61,62 @@ static int make_room(runner *r, int32_t height, int32_t width, dukd_failure *f) 
     return status;
 }
 
+/* The planes that tiles are cut from and put into. */
+typedef struct {
+    const float *input;
+    float *output;
+    int32_t height, width, up;
+} tiled;
+
+static int read_tile(void *ctx, int32_t row, int32_t col, int32_t height, int32_t width, float *planes,
+                     dukd_failure *f) {
+    const tiled *t = ctx;
+    (void)f;
+    for (int64_t c = 0; c < 3; c++)
+        for (int64_t y = 0; y < height; y++, planes += width)
+            memcpy(planes, t->input + (c * t->height + row + y) * t->width + col,
+                   (size_t)width * sizeof *planes);
+    return 0;
+}
+
+static int write_tile(void *ctx, int32_t row, int32_t col, int32_t height, int32_t width, const float *planes,
+                      int64_t stride, int64_t plane, dukd_failure *f) {
+    const tiled *t = ctx;
+    const int64_t full_height = (int64_t)t->height * t->up, full_width = (int64_t)t->width * t->up;
+    (void)f;
+    for (int64_t c = 0; c < 3; c++)
+        for (int64_t y = 0; y < height; y++)
+            memcpy(t->output + (c * full_height + row + y) * full_width + col,
+                   planes + c * plane + y * stride, (size_t)width * sizeof *planes);
+    return 0;
+}
+
+int32_t dukd_evaluate_overlap(const dukd_graph *g, int32_t overlap, int32_t *exact) {
+    const int32_t radius = dukd_graph_receptive_radius(g);
+    if (overlap < 0) overlap = radius < DUKD_EVALUATE_OVERLAP ? radius : DUKD_EVALUATE_OVERLAP;
+    if (exact) *exact = overlap >= radius;
+    return overlap;
+}
+
+static int run_tiles(evaluator *v, runner *r, int32_t height, int32_t width, const float *input,
+                     float *output, dukd_failure *f) {
+    tiled t = {input, output, height, width, dukd_graph_upscale(r->graph)};
+    const dukd_tile_options o = {.tile = v->o->tile,
+                                 .overlap = dukd_evaluate_overlap(r->graph, v->o->overlap, NULL),
+                                 .ctx = &t,
+                                 .read = read_tile,
+                                 .write = write_tile};
+    int status = make_room(r, height, width, f);
+    const double start = now();
+    if (!status) status = dukd_tiles_run(r->network, r->graph, height, width, &o, f);
+    v->seconds += now() - start;
+    return status;
+}
+
 static int run_network(evaluator *v, runner *r, int32_t height, int32_t width, const float *input,
                        float *output, dukd_failure *f) {
+    if (v->o->tile && (height > v->o->tile || width > v->o->tile))
+        return run_tiles(v, r, height, width, input, output, f);
     dukd_exec *exec = NULL;
     const dukd_exec_spec spec = {.purpose = DUKD_INFER, .batch = 1, .height = height, .width = width};
     int status = make_room(r, height, width, f);

@@ -1,6 +1,7 @@
 /* Runs a network over a data set and measures it: PSNR and SSIM of every image, their means, images on disk.
  *
- * Whole images, no tiles: what tiles would change is not measured. Outputs become 8-bit images (clamped,
+ * Whole images unless tiles are asked for, which is for want of memory: networks that see the whole image give something
+ * else in tiles. Outputs become 8-bit images (clamped,
  * rounded half to even) before they are compared or saved. Self-ensemble is a second result beside the plain
  * one: eight orientations averaged in float before clamping. Memory: one image and the engine's plan for its
  * shape; plans of earlier shapes are dropped.
@@ -42,6 +43,8 @@ typedef struct {
     const dukd_run_metric *metrics;
     int32_t metric_count;
     int32_t self_ensemble;
+    int32_t tile;    /* images with a longer side than this are run in tiles of it (tiles.h); 0: never */
+    int32_t overlap; /* of tiles; see dukd_evaluate_overlap */
     /* Where images are saved, as FOLDER/NAME_SUFFIX.png (FOLDER must exist; dukd_dataset_result_name); NULL: nowhere. */
     const char *image_folder, *image_suffix;
     /* After each image; a result other than 0 ends the evaluation with DUKD_FAILED, "interrupted". NULL:
@@ -53,6 +56,10 @@ typedef struct {
 /* DUKD_MISUSED, naming the image, where one is too small to be measured. dukd_evaluate begins with it. */
 int dukd_evaluate_check(const dukd_dataset *set, const dukd_run_metric *metrics, int32_t count,
                         dukd_failure *f);
+/* The margin that tiles of this network have by default: its receptive radius, or DUKD_EVALUATE_OVERLAP where that is more.
+ * *exact (may be NULL): whether tiles with this margin (a negative one: the default) give what the whole image gives. */
+#define DUKD_EVALUATE_OVERLAP 64
+int32_t dukd_evaluate_overlap(const dukd_graph *g, int32_t overlap, int32_t *exact);
 int dukd_evaluate(dukd_evaluation *out, const dukd_evaluate_options *options, const dukd_dataset *set,
                   dukd_failure *f);
 void dukd_evaluation_free(dukd_evaluation *e); /* NULL and zeroed allowed */
