@@ -73,7 +73,7 @@ static void files_that_are_none(void **state) {
         {"more.st", "3 bytes at its end"},
         {"huge.st", "no safetensors file"},
         {"garbage.st", "no safetensors file"},
-        {"torch.pth", "PyTorch checkpoint"},
+        {"torch.pth", "ZIP archive"},
         {"val/v0.png", "no safetensors file"},
         {"scratch.yml", "no safetensors file"},
         {"/dev/null", "no regular file"},

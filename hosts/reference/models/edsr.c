@@ -65,10 +65,24 @@ static dukd_value build(dukd_graph *g, const dukd_model_value *values, dukd_fail
     return dukd_blocks_colours_out(g, x, mean, range);
 }
 
+/* Those of EDSR-PyTorch, which the authors published. */
+static const dukd_model_alias aliases[] = {
+    {"head.0", "conv_first", 0},
+    {"body.#.body.0", "body.#.conv1", 0},
+    {"body.#.body.2", "body.#.conv2", 0},
+    {"body.#", "conv_after_body", 0}, /* behind the last block */
+    {"tail.0.#", "upsample.#", 0},
+    {"tail.1", "conv_last", 0},
+    {"sub_mean", NULL, -1},
+    {"add_mean", NULL, 1},
+};
+
 const dukd_model_type dukd_model_edsr = {
     .name = "EDSR",
     .help = "Residual blocks without normalisation (Lim et al., CVPRW 2017).",
     .options = options,
     .option_count = OPTION_COUNT,
     .build = build,
+    .aliases = aliases,
+    .alias_count = sizeof aliases / sizeof *aliases,
 };

@@ -48,6 +48,15 @@ typedef struct {
     double numbers[DUKD_MODEL_MAX_LIST];
 } dukd_model_value;
 
+/* Another name of a layer: that in the checkpoints of the network's authors. A '#' stands for a number; the k-th '#' of
+ * `ours` is the number of the k-th of `theirs`. */
+typedef struct {
+    const char *theirs; /* "body.#.body.0" */
+    const char *ours;   /* "body.#.conv1"; NULL where `mean` is set */
+    int32_t mean; /* -1, 1: a layer that takes the mean colour off, puts it back: constants of our graph, which the file's
+                   * must be equal to. 0: any other layer */
+} dukd_model_alias;
+
 typedef struct dukd_model_type {
     const char *name; /* BasicSR's class: "EDSR" */
     const char *help; /* one sentence and the paper */
@@ -58,10 +67,17 @@ typedef struct dukd_model_type {
      * DUKD_MISUSED, the message starting with the option's name. Mistakes in the graph itself are reported by
      * dukd_graph_finish. */
     dukd_value (*build)(dukd_graph *g, const dukd_model_value *values, dukd_failure *f);
+    const dukd_model_alias *aliases; /* NULL: the authors' names are those of the graph */
+    int32_t alias_count;
 } dukd_model_type;
 
 int32_t dukd_model_type_count(void);
 const dukd_model_type *dukd_model_type_at(int32_t i);
+
+/* The alias that fits the full name of a tensor ("body.3.body.0.weight"), or NULL. Unless it is a mean's, `out` gets the
+ * graph's name ("body.3.conv1.weight"), which the graph need not have. */
+const dukd_model_alias *dukd_model_find_alias(const dukd_model_type *type, const char *name, char *out,
+                                              size_t size);
 
 /* ---- a network of certain options ---- */
 

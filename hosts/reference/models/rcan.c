@@ -95,10 +95,27 @@ static dukd_value build(dukd_graph *g, const dukd_model_value *values, dukd_fail
     return dukd_blocks_colours_out(g, x, mean, range);
 }
 
+/* Those of the authors' own code. */
+static const dukd_model_alias aliases[] = {
+    {"head.0", "conv_first", 0},
+    {"body.#.body.#.body.0", "body.#.residual_group.#.rcab.0", 0},
+    {"body.#.body.#.body.2", "body.#.residual_group.#.rcab.2", 0},
+    {"body.#.body.#.body.3.conv_du.0", "body.#.residual_group.#.rcab.3.attention.1", 0},
+    {"body.#.body.#.body.3.conv_du.2", "body.#.residual_group.#.rcab.3.attention.3", 0},
+    {"body.#.body.#", "body.#.conv", 0}, /* behind the last block of a group */
+    {"body.#", "conv_after_body", 0},    /* behind the last group */
+    {"tail.0.#", "upsample.#", 0},
+    {"tail.1", "conv_last", 0},
+    {"sub_mean", NULL, -1},
+    {"add_mean", NULL, 1},
+};
+
 const dukd_model_type dukd_model_rcan = {
     .name = "RCAN",
     .help = "Residual blocks with channel attention, in groups (Zhang et al., ECCV 2018).",
     .options = options,
     .option_count = OPTION_COUNT,
     .build = build,
+    .aliases = aliases,
+    .alias_count = sizeof aliases / sizeof *aliases,
 };

@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/safetensors.h"
 #include "dukd_yaml.h"
-#include "train/weights.h"
+#include "tensors/tensor_source.h"
 
 /* The options of a flat mapping as the settings of a network: JSON is YAML, so the option files' reader reads it. */
 static int read_spec(const char *path, const dukd_yaml_flat *flat, dukd_model_spec *out, dukd_failure *f) {
@@ -35,14 +34,13 @@ static int read_spec(const char *path, const dukd_yaml_flat *flat, dukd_model_sp
 }
 
 int dukd_file_network(const char *path, dukd_model_spec *out, dukd_failure *f) {
-    dukd_tensor_file *file = NULL;
+    dukd_tensor_source *file = NULL;
     dukd_yaml *doc = NULL;
     dukd_yaml_flat *flat = NULL;
     dukd_yaml_error error = {0};
-    int status = dukd_weights_refuse_pytorch(path, f);
-    if (!status) status = dukd_tensor_file_open(&file, path, f);
+    int status = dukd_tensor_source_open(&file, path, f);
     if (status) return status;
-    const char *text = dukd_tensor_file_metadata(file, DUKD_NETWORK_METADATA);
+    const char *text = dukd_tensor_source_metadata(file, DUKD_NETWORK_METADATA);
     if (!text) {
         status = dukd_fail(
             f, DUKD_FAILED,
@@ -58,6 +56,6 @@ int dukd_file_network(const char *path, dukd_model_spec *out, dukd_failure *f) {
 end:
     dukd_yaml_flat_destroy(flat);
     dukd_yaml_destroy(doc);
-    dukd_tensor_file_close(file);
+    dukd_tensor_source_close(file);
     return status;
 }

@@ -102,11 +102,20 @@ static void log_load(dukd_run *r, const char *which, const dukd_run_network *fro
     if (strcmp(w->key, from->param_key ? from->param_key : "") != 0)
         dukd_run_log_warn(&r->log, "%s: the file has no '%s', read were '%s'", which,
                           from->param_key ? from->param_key : "", w->key);
-    if (w->missing + w->different + w->unused)
-        dukd_run_log_warn(
-            &r->log,
-            "%s: only %d parameters fit: %d are missing, %d have another shape, %d tensors are unknown (%s)",
-            which, w->loaded, w->missing, w->different, w->unused, w->first);
+    if (w->aliased)
+        dukd_run_log_info(&r->log, "%s: its names are those of the network's authors, not BasicSR's", which);
+    if (!dukd_weights_differences(w)) return;
+    dukd_run_log_warn(&r->log,
+                      "%s: %d of %d parameters fit; %d differ, %d are missing, %d tensors are unknown", which,
+                      w->loaded, dukd_graph_param_count(n->graph), w->counts[DUKD_WEIGHTS_DIFFERENT],
+                      w->counts[DUKD_WEIGHTS_MISSING], w->counts[DUKD_WEIGHTS_UNUSED]);
+    for (int k = 0; k < DUKD_WEIGHTS_KINDS; k++) {
+        for (int i = 0; i < w->counts[k] && i < DUKD_WEIGHTS_NAMED; i++)
+            dukd_run_log_warn(&r->log, "%s:   %s", which, w->words[k][i]);
+        if (w->counts[k] > DUKD_WEIGHTS_NAMED)
+            dukd_run_log_warn(&r->log, "%s:   and %d more of the kind", which,
+                              w->counts[k] - DUKD_WEIGHTS_NAMED);
+    }
 }
 
 /* The average starts from params_ema of the student's file, where it has them. */
@@ -118,8 +127,8 @@ static int open_average(dukd_run *r, dukd_failure *f) {
     r->start_ema = dukd_weights_alloc(count);
     if (!r->start_ema) return dukd_fail_memory(f, "the average", (unsigned long long)count * sizeof(float));
     memcpy(r->start_ema, r->student.weights, (size_t)count * sizeof(float));
-    int status = dukd_weights_load(from->pretrained, "params_ema", from->strict, r->student.graph,
-                                   r->start_ema, &report, f);
+    int status = dukd_weights_load(from->pretrained, "params_ema", from->strict, from->spec.type,
+                                   r->student.graph, r->start_ema, &report, f);
     if (!status) status = dukd_weights_check(r->student.graph, r->start_ema, from->pretrained, f);
     if (!status) dukd_run_log_info(&r->log, "the average starts from '%s' of the same file", report.key);
     return status;
