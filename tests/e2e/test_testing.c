@@ -114,6 +114,18 @@ static void the_released_keys_train_and_test(void **state) {
 
 /* ---------------------------------------------------------------- info */
 
+static void info_of_weights(void **state) {
+    (void)state;
+    HOST(0, "train", "released.yml", "-q");
+    HOST(0, "info", "-m", NETWORK_FILE, "--no-speed", "--json", "--size", "24x40");
+    says("\"role\": \"network\"", 1);
+    says("\"parameters\": 1259", 1);
+    HOST(1, "info", "-m", "teacher.safetensors", "--no-speed"); /* does not say what it is */
+    says("teacher.safetensors", 1);
+    HOST(2, "info", "-m", NETWORK_FILE, "released.yml");
+    HOST(2, "info", "-m", NETWORK_FILE, "--set", "scale=2");
+}
+
 static void info_counts_and_measures(void **state) {
     (void)state;
     HOST(0, "info", "released.yml", "-q", "--size", "24x40", "--runs", "3", "--threads", "1", "--json");
@@ -320,6 +332,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(the_released_keys_train_and_test),
         TEST(info_counts_and_measures),
+        TEST(info_of_weights),
         TEST(table_1),
         TEST(every_set_has_its_table),
         TEST(json_has_all_of_it),

@@ -1,4 +1,5 @@
-/* dukd-host info: parameters, multiply-adds, memory and speed of the networks of an option file, or of the paper's Table 1. */
+/* dukd-host info: parameters, multiply-adds, memory and speed of the networks of an option file, of a weights file, or of the
+ * paper's Table 1. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -6,12 +7,14 @@
 #include "cmd/args.h"
 #include "cmd/commands.h"
 #include "cmd/info_rows.h"
+#include "train/file_network.h"
 #include "train/run_options.h"
 
 typedef struct {
     dukd_info_plan plan;
     int32_t table1, json, quiet, only_counts;
     const char *precision; /* NULL: both */
+    const char *model;     /* a weights file that says which network it is for; NULL: none */
     double seconds;        /* less than 0: not given */
     dukd_texts set, force;
 } info_arguments;
@@ -37,6 +40,14 @@ static int rows_of_file(const dukd_run_options *o, const info_arguments *a, dukd
         status = dukd_fail(f, DUKD_MISUSED, "%s: has neither network_g nor network_t: nothing to tell about",
                            o->file);
     return status;
+}
+
+/* The network that a weights file names as its own. */
+static int row_of_model(const info_arguments *a, dukd_info_row *row, int32_t *count, dukd_failure *f) {
+    *row = (dukd_info_row){.name = "network"};
+    *count = 1;
+    int status = dukd_file_network(a->model, &row->spec, f);
+    return status ? status : dukd_info_count(&a->plan, row, f);
 }
 
 /* Networks that this host does not have stay in the table, with the reason. */
@@ -91,8 +102,9 @@ static int run(const char *file, info_arguments *a, dukd_failure *f) {
     int32_t count = 0;
     int status = open_engine(file, a, &o, &engine, f);
     if (status == DUKD_DONE && o) status = rows_of_file(o, a, rows, &count, f);
+    if (status == DUKD_DONE && a->model) status = row_of_model(a, rows, &count, f);
     if (status) goto end;
-    if (!o) {
+    if (a->table1) {
         rows_of_table1(a, rows);
         count = DUKD_INFO_TABLE1;
     }
@@ -123,10 +135,13 @@ static int parse_size(const char *text, dukd_info_plan *plan, dukd_failure *f) {
 }
 
 static int check(info_arguments *a, const dukd_texts *files, int64_t runs, int64_t threads, dukd_failure *f) {
-    if (!a->table1 && !files->count)
-        return dukd_fail(f, DUKD_MISUSED, "which networks? give OPT.yml, or --table1 for the paper's");
-    if (a->table1 && (files->count || a->set.count || a->force.count))
-        return dukd_fail(f, DUKD_MISUSED, "--table1 has networks of its own: no OPT.yml, no --set");
+    const int sources = (a->table1 != 0) + (a->model != NULL) + (files->count != 0);
+    if (!sources)
+        return dukd_fail(f, DUKD_MISUSED,
+                         "which networks? give OPT.yml, -m NET.safetensors, or --table1 for the paper's");
+    if (sources > 1 || (!files->count && (a->set.count || a->force.count)))
+        return dukd_fail(f, DUKD_MISUSED, "%s has networks of its own: no OPT.yml, no --set",
+                         a->table1 ? "--table1" : "-m");
     if (a->seconds >= 0 && runs != INT64_MIN)
         return dukd_fail(f, DUKD_MISUSED, "--runs and --seconds: choose one");
     if (a->seconds == 0 || (a->seconds < 0 && a->seconds != -1))
@@ -156,6 +171,8 @@ int dukd_cmd_info(int argc, char **argv) {
     const dukd_arg args[] = {
         {"--table1", NULL, DUKD_ARG_FLAG, NULL, "the six networks of the paper's Table 1, beside its figures",
          &a.table1},
+        {"--model", "-m", DUKD_ARG_TEXT, "NET", "the network of these weights, as train writes them",
+         &a.model},
         {"--size", NULL, DUKD_ARG_TEXT, "HxW", "size of the input image (256x256)", &size},
         {"--no-speed", NULL, DUKD_ARG_FLAG, NULL, "count only, run nothing", &a.only_counts},
         {"--precision", NULL, DUKD_ARG_TEXT, "TYPE", "run in f32 or in bf16 alone (both)", &a.precision},
@@ -171,12 +188,13 @@ int dukd_cmd_info(int argc, char **argv) {
     const dukd_command command = {
         .command = "info",
         .summary = "Parameters, multiply-adds, peak memory and frames per second of networks.",
-        .positionals = "OPT.yml | --table1",
+        .positionals = "OPT.yml | -m NET | --table1",
         .details =
             "Frames per second are one over the median of the timed runs after a warm-up, of one image at\n"
             "a time, in f32 and in bf16. Exit status 1: a network could not be run; its row says why.",
         .example = "dukd-host info yaml/demo/dukd.yml\n"
                    "dukd-host info yaml/demo/dukd.yml --size 339x510 --set network_g.num_feat=32\n"
+                   "dukd-host info -m net_g_best.safetensors\n"
                    "dukd-host info --table1 --no-speed",
         .max_positionals = 1,
         .args = args,
