@@ -237,6 +237,34 @@ static void json_has_all_of_it(void **state) {
     assert_true(plain > 0 && ensemble > 0 && plain != ensemble);
 }
 
+/* An EDSR teaches a SwinIR, and both are tested. */
+static void networks_of_two_kinds(void **state) {
+    (void)state;
+    data_png(data_path("even/a.png"), 48, 32, 8, 40);
+    data_text(
+        data_path("swin.yml"),
+        "name: swin\nmodel_type: DUKD\nscale: 2\nmanual_seed: 1\n"
+        "datasets:\n  train: {dataroot_gt: train, gt_size: 32, batch_size_per_gpu: 2}\n"
+        "  val: {name: even, dataroot_gt: even}\n"
+        "network_g: {type: SwinIR, upscale: 2, img_size: 16, window_size: 8, img_range: 1., embed_dim: 12, "
+        "depths: [2], num_heads: [2], mlp_ratio: 2, upsampler: pixelshuffledirect, resi_connection: 1conv}\n"
+        "network_t:\n" NETWORK(
+            6) "path: {pretrain_network_t: teacher.safetensors}\n"
+               "train:\n  dukd_opt: {n_gt_sub: [1], zoom_out: true}\n  pixel_opt: {type: L1Loss}\n"
+               "  kd_opt: {type: L1Loss}\n  optim_g: {type: Adam, lr: !!float 1e-4}\n  total_iter: 2\n");
+    HOST(0, "train", "-q", "swin.yml");
+    HOST(0, "test", "-q", "swin.yml", "-w", "experiments/swin/models/net_g_latest.safetensors", "--json");
+    says("\"padded_to_multiples_of\": 8", 1);
+    const double student = number_at("\"mean\": {", "student", "psnr"),
+                 teacher = number_at("\"mean\": {", "teacher", "psnr");
+    assert_true(student > 5 && teacher > 5 && student != teacher);
+    HOST(0, "test", "-q", "swin.yml", "-w", "experiments/swin/models/net_g_latest.safetensors");
+    says("sides padded by reflection to multiples of 8", 1);
+    /* The scale is the one thing that has to agree. */
+    HOST(2, "train", "-q", "swin.yml", "--set", "network_t.upscale=4");
+    says("network_t.upscale: EDSR enlarges 4 times, but scale is 2 (swin.yml:3:1)", 1);
+}
+
 /* ---------------------------------------------------------------- tiles */
 
 static void tiles_are_said(void **state) {
@@ -336,6 +364,7 @@ int main(void) {
         TEST(table_1),
         TEST(every_set_has_its_table),
         TEST(json_has_all_of_it),
+        TEST(networks_of_two_kinds),
         TEST(tiles_are_said),
         TEST(images_lie_where_basicsr_puts_them),
         TEST(the_set_that_is_wrong_is_named),

@@ -148,6 +148,8 @@ static void choose_tiles(test_networks *n) {
 
 static int print_report(const test_networks *n, const dukd_test_result *results, int32_t count,
                         dukd_failure *f) {
+    const int32_t of_student = dukd_graph_multiple(n->student.graph),
+                  of_teacher = n->teacher.graph ? dukd_graph_multiple(n->teacher.graph) : 1;
     const dukd_test_report report = {
         .options = n->o,
         .results = results,
@@ -156,6 +158,7 @@ static int print_report(const test_networks *n, const dukd_test_result *results,
         .tile = n->tile,
         .overlap = n->overlap,
         .tiles_exact = n->tiles_exact,
+        .multiple = of_student > of_teacher ? of_student : of_teacher,
         .weights = n->a->weights ? n->a->weights : n->o->student.pretrained,
         .key = n->student.report.key,
         .teacher = n->teacher.graph ? n->o->teacher.pretrained : NULL,

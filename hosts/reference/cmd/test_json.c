@@ -80,6 +80,7 @@ int dukd_test_print_json(const dukd_test_report *r, dukd_failure *f) {
         dukd_json_integer(&j, "overlap", r->overlap);
         dukd_json_boolean(&j, "tiles_exact", r->tiles_exact);
     }
+    dukd_json_integer(&j, "padded_to_multiples_of", r->multiple);
     dukd_json_boolean(&j, "self_ensemble", r->ensemble);
     put_metrics(&j, o);
     dukd_json_array(&j, "sets");

@@ -103,6 +103,7 @@ static void print_conditions(const table *t) {
                r->tiles_exact ? ", which changes nothing" : ": NOT what whole images give");
     else
         printf("; whole images, no tiles");
+    if (r->multiple > 1) printf("; sides padded by reflection to multiples of %d", r->multiple);
     printf("; %s\n", o->precision == DUKD_BF16 ? "bf16" : "f32");
 }
 

@@ -19,9 +19,10 @@ typedef struct {
     const dukd_test_result *results; /* [count] */
     int32_t count;
     int32_t ensemble;
-    int32_t tile, overlap;             /* as in dukd_evaluate_options */
-    int32_t tiles_exact;               /* tiles give what whole images would */
-    const char *weights, *key;         /* of the student */
+    int32_t tile, overlap;     /* as in dukd_evaluate_options */
+    int32_t tiles_exact;       /* tiles give what whole images would */
+    int32_t multiple;          /* what the sides of the networks' inputs are padded to; 1: they are not */
+    const char *weights, *key; /* of the student */
     const char *teacher, *teacher_key; /* file of its weights; NULL: no teacher */
     const dukd_engine_info *engine;
 } dukd_test_report;
