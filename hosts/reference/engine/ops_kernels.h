@@ -41,8 +41,10 @@ typedef struct {
 
 enum { DUKD_ATTENTION_TOKENS = 256, DUKD_ATTENTION_BLOCK = 64 }; /* of a window at most; queries at a time */
 
-/* One call of attention. Tokens of a window are counted in rows; bias[head][j][i] (row of `padded`) is added to the product
- * of query i with key j. */
+#define DUKD_LOG2_E 1.44269504f
+
+/* One call of attention. Tokens of a window are counted in rows; bias[head][j][i] (row of `padded`) times log2 e is added to the
+ * product of query i with key j. */
 typedef struct {
     const void *qkv, *d; /* d: backward */
     void *out;           /* out, or d_qkv */

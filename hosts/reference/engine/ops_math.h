@@ -5,6 +5,17 @@
 
 #include "engine/ops_vec.h"
 
+/* 2^x to a relative 2e-7; x is at most 127, and -126 stands for what is less. */
+ALWAYS_INLINE vec vec_exp2(vec x) {
+    x = vec_max(vec_set(-126), x); /* in this order of operands a NaN stays */
+    vec n = vec_round(x), r = vec_sub(x, n);
+    vec p = vec_fma(vec_set(.00132644549f), r, vec_set(.00967172533f));
+    p = vec_fma(p, r, vec_set(.0555073619f));
+    p = vec_fma(p, r, vec_set(.240222394f));
+    p = vec_fma(p, r, vec_set(.693147004f));
+    return vec_scale(vec_fma(p, r, vec_set(1)), n);
+}
+
 /* exp(x) to a relative 3e-7; x is clamped to -87 .. 88, so the smallest value is 1.6e-38 and the largest 1.7e38. */
 ALWAYS_INLINE vec vec_exp(vec x) {
     x = vec_min(vec_set(88), vec_max(vec_set(-87), x)); /* in this order of operands a NaN stays */

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "engine/ops_ahead.h"
 #include "engine/ops_vec.h"
 
 /* out[r][v] = start[r][v] + sum over k < depth of b[r b_row + k b_step] a[k][v], for r < rows and v < width, a multiple of
@@ -13,13 +14,14 @@ typedef struct {
     float *out;
     int64_t a_row, b_row, b_step, start_row, out_row;
     int64_t rows, width, depth;
+    ahead *soon; /* a step of it after each tile */
 } product;
 
 /* Vectors and rows of a tile: as many sums as registers hold beside one row of a and one b. */
 enum { TILE_ROWS = 6, TILE_WIDE = LANES == 16 ? 4 : 2 };
 
 ALWAYS_INLINE void product_tile(const product *m, int64_t row, int64_t column, int rows, int wide) {
-    vec sum[TILE_ROWS][4];
+    vec sum[2 * TILE_ROWS][4];
     const float *a = m->a + column, *b = m->b + row * m->b_row;
     const float *start = m->start ? m->start + row * m->start_row + column : NULL;
     float *out = m->out + row * m->out_row + column;
@@ -39,31 +41,36 @@ ALWAYS_INLINE void product_tile(const product *m, int64_t row, int64_t column, i
         for (int v = 0; v < wide; v++) vec_store(out + r * m->out_row + v * LANES, sum[r][v]);
 }
 
+#define PRODUCT_CASE(n)                                                                                      \
+    case n:                                                                                                  \
+        product_tile(m, row, column, n, wide);                                                               \
+        break
+
 /* Columns [column, column + wide LANES): tiles of nearly equal height. */
 ALWAYS_INLINE void product_columns(const product *m, int64_t column, int wide) {
-    int64_t tiles = (m->rows + TILE_ROWS - 1) / TILE_ROWS;
+    int64_t most = wide == 1 ? 2 * TILE_ROWS : TILE_ROWS, tiles = (m->rows + most - 1) / most, row = 0;
     for (int64_t t = 0; t < tiles; t++) {
-        int64_t row = m->rows * t / tiles, rows = m->rows * (t + 1) / tiles - row;
+        int64_t rows = (m->rows - row) / (tiles - t);
         switch (rows) {
-        case 1:
-            product_tile(m, row, column, 1, wide);
-            break;
-        case 2:
-            product_tile(m, row, column, 2, wide);
-            break;
-        case 3:
-            product_tile(m, row, column, 3, wide);
-            break;
-        case 4:
-            product_tile(m, row, column, 4, wide);
-            break;
-        case 5:
-            product_tile(m, row, column, 5, wide);
-            break;
-        default:
-            product_tile(m, row, column, 6, wide);
-            break;
+            PRODUCT_CASE(1);
+            PRODUCT_CASE(2);
+            PRODUCT_CASE(3);
+            PRODUCT_CASE(4);
+            PRODUCT_CASE(5);
+            PRODUCT_CASE(6);
+        default: /* one vector wide: the sums of six rows would wait for each other */
+            if (wide != 1) break;
+            switch (rows) {
+                PRODUCT_CASE(7);
+                PRODUCT_CASE(8);
+                PRODUCT_CASE(9);
+                PRODUCT_CASE(10);
+                PRODUCT_CASE(11);
+                PRODUCT_CASE(12);
+            }
         }
+        row += rows;
+        ahead_step(m->soon);
     }
 }
 

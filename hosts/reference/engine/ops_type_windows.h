@@ -3,53 +3,71 @@
  * The scores are held with keys in rows and queries in columns, s[j][i]: vectors go along the queries, and only the queries (and in
  * the backward the output's gradient) are transposed on their way from the tensor. */
 
-/* Channels [channel, channel + d) of `count` pixels to rows of h->row floats, times `factor` and, where not NULL, one factor
+/* Channels [channel, channel + d) of `count` pixels to rows of `row` floats, times `factor` and, where not NULL, one factor
  * for each row. */
 static void NAME(take_rows)(float *rows, int64_t row, const void *tensor, int64_t channels, int64_t channel,
                             int64_t d, const int64_t *pixel, int64_t count, float factor,
                             const float *factors) {
-    for (int64_t t = 0; t < count; t++) {
-        const T *x = (const T *)tensor + pixel[t] * channels + channel;
-        vec f = vec_set(factors ? factor * factors[t] : factor);
-        for (int64_t c = 0; c < row; c += LANES)
-            vec_store(rows + t * row + c, c < d ? vec_mul(GET(x + c, d - c), f) : vec_set(0));
+    for (int64_t c = 0; c < row; c += LANES) {
+        const T *x = (const T *)tensor + channel + c;
+        for (int64_t t = 0; t < count; t++) {
+            vec v = c < d ? GET(x + pixel[t] * channels, d - c) : vec_set(0);
+            vec_store(rows + t * row + c, vec_mul(v, vec_set(factors ? factor * factors[t] : factor)));
+        }
     }
 }
 
 /* The same with the channels in rows of DUKD_ATTENTION_BLOCK floats; columns up to a multiple of LANES are zeros. */
 static void NAME(take_columns)(float *columns, const void *tensor, int64_t channels, int64_t channel,
                                int64_t d, const int64_t *pixel, int64_t count, float factor) {
-    for (int64_t t = 0; t < count; t += LANES)
-        for (int64_t c = 0; c < d; c += LANES) {
+    for (int64_t c = 0; c < d; c += LANES) {
+        const T *from = (const T *)tensor + channel + c;
+        int64_t left = d - c;
+        for (int64_t t = 0; t < count; t += LANES) {
             vec x[LANES];
-            for (int64_t i = 0; i < LANES; i++)
-                x[i] = t + i < count ? GET((const T *)tensor + pixel[t + i] * channels + channel + c, d - c)
-                                     : vec_set(0);
+            for (int i = 0; i < LANES; i++)
+                x[i] = t + i < count ? GET(from + pixel[t + i] * channels, left) : vec_set(0);
             vec_transpose(x);
-            for (int64_t i = 0; i < least(LANES, d - c); i++)
-                vec_store(columns + (c + i) * ROW + t, vec_mul(x[i], vec_set(factor)));
+            for (int i = 0; i < LANES; i++)
+                if (i < left) vec_store(columns + (c + i) * ROW + t, vec_mul(x[i], vec_set(factor)));
         }
+    }
 }
 
 static void NAME(give_rows)(void *tensor, int64_t channels, int64_t channel, int64_t d, const int64_t *pixel,
                             int64_t count, const float *rows, int64_t row, float factor,
                             const float *factors) {
-    for (int64_t t = 0; t < count; t++) {
-        T *o = (T *)tensor + pixel[t] * channels + channel;
-        vec f = vec_set(factors ? factor * factors[t] : factor);
-        for (int64_t c = 0; c < d; c += LANES) PUT(o + c, vec_mul(vec_load(rows + t * row + c), f), d - c);
+    for (int64_t c = 0; c < d; c += LANES) {
+        T *o = (T *)tensor + channel + c;
+        for (int64_t t = 0; t < count; t++)
+            PUT(o + pixel[t] * channels,
+                vec_mul(vec_load(rows + t * row + c), vec_set(factors ? factor * factors[t] : factor)),
+                d - c);
     }
 }
 
-/* s = exp(q k^T / sqrt(d) + bias - ...), not yet divided by the sums, of queries [first, first + count). Returns the columns that
+/* The pixels of the next window that will be read and written, asked for during `products` products for each head. */
+static ahead NAME(ahead_of)(const dukd_attention_job *j, const window_place *next, int64_t products) {
+    int64_t bytes = j->channels * (int64_t)sizeof(T);
+    ahead a = {.tensor = {j->qkv, j->out, j->d},
+               .bytes = {3 * bytes, j->d ? 3 * bytes : bytes, bytes},
+               .tensors = j->d ? 3 : 2,
+               .pixel = next->pixel,
+               .pixels = j->tokens};
+    int64_t lines = (j->d ? 7 : 4) * bytes / AHEAD_LINE + 3, tiles = j->heads * products;
+    a.lines = (lines * TILE_ROWS + tiles - 1) / tiles; /* tokens lines in tokens / TILE_ROWS tiles */
+    return a;
+}
+
+/* s = exp(q k^T / sqrt(d) + bias - its maximum), not yet divided by the sums, of queries [first, first + count). Returns the columns that
  * count, in whole vectors. */
 static int64_t NAME(scores)(const head_scratch *h, const dukd_attention_job *j, const window_place *p,
-                            int64_t head, int64_t first, int64_t count) {
+                            ahead *soon, int64_t head, int64_t first, int64_t count) {
     int64_t d = j->channels / j->heads, width = (count + LANES - 1) / LANES * LANES;
     const float *regions = NULL;
     NAME(take_columns)
     (h->q_columns, j->qkv, 3 * (int64_t)j->channels, head * d, d, p->pixel + first, count,
-     1.f / sqrtf((float)d));
+     DUKD_LOG2_E / sqrtf((float)d));
     product_run(&(product){.a = h->q_columns,
                            .a_row = ROW,
                            .b = h->k,
@@ -61,13 +79,14 @@ static int64_t NAME(scores)(const head_scratch *h, const dukd_attention_job *j, 
                            .out_row = ROW,
                            .rows = j->tokens,
                            .width = width,
-                           .depth = d});
+                           .depth = d,
+                           .soon = soon});
     if (p->seam) {
         memset(h->regions, 0, ROW * sizeof *h->regions);
         memcpy(h->regions, p->region + first, (size_t)count * sizeof *h->regions);
         regions = h->regions;
     }
-    softmax_columns(h->s, j->tokens, width, regions, p->region, h->inverse);
+    softmax_columns(h->s, j->tokens, width, regions, p->region, h->inverse, soon);
     return width;
 }
 
@@ -81,14 +100,17 @@ static void NAME(take_keys)(const head_scratch *h, const dukd_attention_job *j, 
 static void NAME(attention)(const dukd_attention_job *j, int64_t begin, int64_t end, float *scratch) {
     head_scratch h = head_scratch_of(scratch, j);
     int64_t d = j->channels / j->heads;
+    window_place p, next;
+    window_find(&next, j, begin);
     for (int64_t w = begin; w < end; w++) {
-        window_place p;
-        window_find(&p, j, w);
+        p = next;
+        if (w + 1 < end) window_find(&next, j, w + 1);
+        ahead soon = NAME(ahead_of)(j, &next, 2);
         for (int64_t head = 0; head < j->heads; head++) {
             NAME(take_keys)(&h, j, &p, head);
             for (int64_t first = 0; first < j->tokens; first += ROW) {
                 int64_t count = least(ROW, j->tokens - first);
-                NAME(scores)(&h, j, &p, head, first, count);
+                NAME(scores)(&h, j, &p, &soon, head, first, count);
                 product_run(&(product){.a = h.v,
                                        .a_row = h.row,
                                        .b = h.s,
@@ -98,7 +120,8 @@ static void NAME(attention)(const dukd_attention_job *j, int64_t begin, int64_t 
                                        .out_row = h.row,
                                        .rows = count,
                                        .width = h.row,
-                                       .depth = j->tokens});
+                                       .depth = j->tokens,
+                                       .soon = &soon});
                 NAME(give_rows)
                 (j->out, j->channels, head * d, d, p.pixel + first, count, h.o, h.row, 1, h.inverse);
             }
@@ -113,16 +136,19 @@ static void NAME(attention_back)(const dukd_attention_job *j, int64_t begin, int
     head_scratch h = head_scratch_of(scratch, j);
     int64_t c = j->channels, d = c / j->heads, keys = j->tokens;
     float scale = 1.f / sqrtf((float)d);
+    window_place p, next;
+    window_find(&next, j, begin);
     for (int64_t w = begin; w < end; w++) {
-        window_place p;
-        window_find(&p, j, w);
+        p = next;
+        if (w + 1 < end) window_find(&next, j, w + 1);
+        ahead soon = NAME(ahead_of)(j, &next, 5);
         for (int64_t head = 0; head < j->heads; head++) {
             float *d_bias_head = d_bias + head * keys * j->padded;
             NAME(take_keys)(&h, j, &p, head);
             for (int64_t first = 0; first < keys; first += ROW) {
                 int64_t count = least(ROW, keys - first);
                 const int64_t *pixel = p.pixel + first;
-                int64_t width = NAME(scores)(&h, j, &p, head, first, count);
+                int64_t width = NAME(scores)(&h, j, &p, &soon, head, first, count);
                 NAME(take_columns)(h.d_columns, j->d, c, head * d, d, pixel, count, 1);
                 product_run(&(product){.a = h.d_columns,
                                        .a_row = ROW,
@@ -133,7 +159,8 @@ static void NAME(attention_back)(const dukd_attention_job *j, int64_t begin, int
                                        .out_row = ROW,
                                        .rows = keys,
                                        .width = width,
-                                       .depth = d});
+                                       .depth = d,
+                                       .soon = &soon});
                 softmax_columns_back(h.ds, h.s, h.inverse, keys, width, d_bias_head + first, j->padded);
                 NAME(take_rows)(h.o, h.row, j->d, c, head * d, d, pixel, count, 1, h.inverse);
                 product_run(&(product){.a = h.o,
@@ -147,7 +174,8 @@ static void NAME(attention_back)(const dukd_attention_job *j, int64_t begin, int
                                        .out_row = h.row,
                                        .rows = keys,
                                        .width = h.row,
-                                       .depth = count});
+                                       .depth = count,
+                                       .soon = &soon});
                 NAME(take_rows)(h.q, h.row, j->qkv, 3 * c, head * d, d, pixel, count, scale, NULL);
                 product_run(&(product){.a = h.q,
                                        .a_row = h.row,
@@ -160,7 +188,8 @@ static void NAME(attention_back)(const dukd_attention_job *j, int64_t begin, int
                                        .out_row = h.row,
                                        .rows = keys,
                                        .width = h.row,
-                                       .depth = count});
+                                       .depth = count,
+                                       .soon = &soon});
                 product_run(&(product){.a = h.k,
                                        .a_row = h.row,
                                        .b = h.ds,
@@ -170,7 +199,8 @@ static void NAME(attention_back)(const dukd_attention_job *j, int64_t begin, int
                                        .out_row = h.row,
                                        .rows = count,
                                        .width = h.row,
-                                       .depth = keys});
+                                       .depth = keys,
+                                       .soon = &soon});
                 NAME(give_rows)(j->out, 3 * c, head * d, d, pixel, count, h.o, h.row, scale, NULL);
             }
             NAME(give_rows)(j->out, 3 * c, c + head * d, d, p.pixel, keys, h.dk, h.row, 1, NULL);

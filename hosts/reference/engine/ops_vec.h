@@ -25,6 +25,11 @@
 #include "engine/ops_vec_plain.h"
 #endif
 
+/* Asks for memory that will be read soon, into the second cache. */
+ALWAYS_INLINE void vec_prefetch(const void *p) {
+    __builtin_prefetch(p, 0, 2);
+}
+
 /* The lanes' sum, in their order by halves. */
 ALWAYS_INLINE float vec_sum(vec a) {
     float x[LANES];

@@ -32,10 +32,12 @@ static int64_t windows_of(const dukd_tensor *qkv, const dukd_attention *a) {
     return (int64_t)qkv->images * (qkv->height / a->window) * (qkv->width / a->window);
 }
 
-/* Groups of windows whose gradients of the table are summed together. */
+/* Groups of windows whose gradients of the table are summed together: 64, or fewer where that leaves a group less than four
+ * windows, but 8 where there are so many. */
 static int64_t groups_of(const dukd_tensor *qkv, const dukd_attention *a) {
     int64_t windows = windows_of(qkv, a);
-    return windows < 64 ? windows : 64;
+    int64_t groups = windows / 4 < 8 ? 8 : windows / 4 < 64 ? windows / 4 : 64;
+    return windows < groups ? windows : groups;
 }
 
 int64_t dukd_run_attention_scratch(const dukd_worker *w, const dukd_tensor *qkv, const dukd_attention *a) {
@@ -56,13 +58,15 @@ static int64_t offset_of(int64_t i, int64_t j, int64_t side) {
     return (i / side - j / side + side - 1) * (2 * side - 1) + i % side - j % side + side - 1;
 }
 
-/* bias[head][j][i] of rows [begin, end) of all heads. */
+/* bias[head][j][i], times log2 e, of rows [begin, end) of all heads. */
 static void spread_table(float *bias, const dukd_attention *a, int64_t begin, int64_t end) {
-    int64_t tokens = tokens_of(a), padded = round_up(tokens, 16);
+    int64_t tokens = tokens_of(a), padded = round_up(tokens, 16), side = a->window;
     for (int64_t row = begin; row < end; row++) {
         float *b = bias + row * padded;
-        for (int64_t i = 0; i < tokens; i++)
-            b[i] = a->table[offset_of(i, row % tokens, a->window) * a->heads + row / tokens];
+        for (int64_t y = 0; y < side; y++) { /* neighbouring queries have neighbouring offsets */
+            const float *t = a->table + offset_of(y * side, row % tokens, side) * a->heads + row / tokens;
+            for (int64_t x = 0; x < side; x++) b[y * side + x] = t[x * a->heads] * DUKD_LOG2_E;
+        }
         for (int64_t i = tokens; i < padded; i++) b[i] = 0;
     }
 }
@@ -73,7 +77,7 @@ static void gather_table(float *part, const float *d_bias, const dukd_attention 
     memset(part, 0, (size_t)(a->heads * offsets_of(a)) * sizeof *part);
     for (int64_t row = 0; row < a->heads * tokens; row++) {
         int64_t j = row % tokens;
-        for (int64_t y = 0; y < side; y++) { /* neighbouring queries have neighbouring offsets */
+        for (int64_t y = 0; y < side; y++) {
             float *o = part + row / tokens * offsets_of(a) + offset_of(y * side, j, side);
             const float *b = d_bias + row * padded + y * side;
             for (int64_t x = 0; x < side; x++) o[x] += b[x];
