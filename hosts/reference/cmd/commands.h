@@ -10,6 +10,7 @@ int dukd_cmd_preview(int argc, char **argv);
 int dukd_cmd_info(int argc, char **argv);
 int dukd_cmd_prepare(int argc, char **argv);
 int dukd_cmd_metrics(int argc, char **argv);
+int dukd_cmd_convert(int argc, char **argv);
 int dukd_cmd_plugin(int argc, char **argv);
 
 #endif

@@ -1,5 +1,6 @@
 #include "train/file_network.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 #include "tensors/tensor_source.h"
 
 /* The options of a flat mapping as the settings of a network: JSON is YAML, so the option files' reader reads it. */
-static int read_spec(const char *path, const dukd_yaml_flat *flat, dukd_model_spec *out, dukd_failure *f) {
+static int read_spec(const char *where, const dukd_yaml_flat *flat, dukd_model_spec *out, dukd_failure *f) {
     dukd_model_setting *settings = calloc(flat->count + 1, sizeof *settings);
     const char *type = NULL;
     int32_t count = 0;
@@ -21,41 +22,44 @@ static int read_spec(const char *path, const dukd_yaml_flat *flat, dukd_model_sp
                                                      .texts = leaf->values,
                                                      .count = (int32_t)leaf->count,
                                                      .is_list = leaf->is_list,
-                                                     .where = path};
+                                                     .where = where};
     }
     dukd_failure why = {0};
     int status = DUKD_DONE;
     if (!type)
-        status = dukd_fail(f, DUKD_FAILED, "%s: its entry `%s` names no type", path, DUKD_NETWORK_METADATA);
-    else if (dukd_model_spec_read(out, type, path, path, settings, count, &why))
+        status = dukd_fail(f, DUKD_FAILED, "%s: names no type of network, such as EDSR", where);
+    else if (dukd_model_spec_read(out, type, where, where, settings, count, &why))
         status = dukd_fail(f, DUKD_FAILED, "%s", why.message); /* a bad file: no option is wrong */
     free(settings);
     return status;
 }
 
+int dukd_network_of_text(const char *text, const char *where, dukd_model_spec *out, dukd_failure *f) {
+    dukd_yaml_error error = {0};
+    dukd_yaml *doc = dukd_yaml_read_text(text, strlen(text), where, &error);
+    dukd_yaml_flat *flat = doc ? dukd_yaml_flatten(dukd_yaml_root(doc), &error) : NULL;
+    int status = flat ? read_spec(where, flat, out, f)
+                      : dukd_fail(f, DUKD_FAILED, "%s: is damaged: %s", where, error.message);
+    dukd_yaml_flat_destroy(flat);
+    dukd_yaml_destroy(doc);
+    return status;
+}
+
 int dukd_file_network(const char *path, dukd_model_spec *out, dukd_failure *f) {
     dukd_tensor_source *file = NULL;
-    dukd_yaml *doc = NULL;
-    dukd_yaml_flat *flat = NULL;
-    dukd_yaml_error error = {0};
     int status = dukd_tensor_source_open(&file, path, f);
     if (status) return status;
     const char *text = dukd_tensor_source_metadata(file, DUKD_NETWORK_METADATA);
-    if (!text) {
+    if (text) {
+        char where[1024];
+        snprintf(where, sizeof where, "%s: " DUKD_NETWORK_METADATA, path);
+        status = dukd_network_of_text(text, where, out, f);
+    } else {
         status = dukd_fail(
             f, DUKD_FAILED,
             "%s: does not say which network it is of; give an option file with its network_g (--opt OPT.yml)",
             path);
-        goto end;
     }
-    doc = dukd_yaml_read_text(text, strlen(text), path, &error);
-    if (doc) flat = dukd_yaml_flatten(dukd_yaml_root(doc), &error);
-    status = flat ? read_spec(path, flat, out, f)
-                  : dukd_fail(f, DUKD_FAILED, "%s: its entry `%s` is damaged: %s", path,
-                              DUKD_NETWORK_METADATA, error.message);
-end:
-    dukd_yaml_flat_destroy(flat);
-    dukd_yaml_destroy(doc);
     dukd_tensor_source_close(file);
     return status;
 }

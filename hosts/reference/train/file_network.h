@@ -11,4 +11,8 @@
 /* DUKD_FAILED where the file has no such entry (the message says what to give instead), or one that is no network. */
 int dukd_file_network(const char *path, dukd_model_spec *out, dukd_failure *f);
 
+/* The network that a mapping describes, as dukd_model_spec_text writes one: "{type: EDSR, upscale: 2, ...}". `where` begins
+ * the messages. */
+int dukd_network_of_text(const char *text, const char *where, dukd_model_spec *out, dukd_failure *f);
+
 #endif
