@@ -133,8 +133,7 @@ static void sum_channels(const dukd_worker *w, const sum_end *end, const dukd_te
     const dukd_ops_kernels *k = dukd_ops_of(w, a->type), *last = dukd_ops_of(w, end->type);
     int64_t parts = sum_parts(a), channels = a->channels, image = dukd_tensor_pixels(a);
     float *sums = scratch;
-    int threads = dukd_threads_for(w, a);
-#pragma omp parallel for num_threads(threads) schedule(static)
+#pragma omp parallel for num_threads(dukd_threads_for(w, a)) schedule(static)
     for (int64_t i = 0; i < a->images * parts; i++) {
         int64_t n = i / parts;
         dukd_span p = dukd_part(image, parts, i % parts);

@@ -11,6 +11,7 @@
  *   vec_greater(a, b, x, y)     a > b ? x : y; vec_equal(a, b, x, y): a == b ? x : y; a NaN gives y
  *   vec_round                   to the nearest whole number, |a| < 2^22
  *   vec_scale(a, n)             a 2^n for a whole n of -126 .. 127
+ *   vec_sum                     of the lanes, by halves
  *   vec_transpose               x[i][j] and x[j][i] exchanged */
 #ifndef DUKD_OPS_VEC_H
 #define DUKD_OPS_VEC_H
@@ -28,15 +29,6 @@
 /* Asks for memory that will be read soon, into the second cache. */
 ALWAYS_INLINE void vec_prefetch(const void *p) {
     __builtin_prefetch(p, 0, 2);
-}
-
-/* The lanes' sum, in their order by halves. */
-ALWAYS_INLINE float vec_sum(vec a) {
-    float x[LANES];
-    vec_store(x, a);
-    for (int n = LANES / 2; n > 0; n /= 2)
-        for (int i = 0; i < n; i++) x[i] += x[i + n];
-    return x[0];
 }
 
 #endif

@@ -101,6 +101,11 @@ ALWAYS_INLINE vec vec_scale(vec a, vec n) {
     __m256i exponent = _mm256_add_epi32(_mm256_cvttps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
 }
+ALWAYS_INLINE float vec_sum(vec h) {
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
 ALWAYS_INLINE void vec_transpose(vec x[LANES]) {
     vec a[8], b[8];
     for (int i = 0; i < 8; i += 2) {

@@ -40,7 +40,10 @@ ALWAYS_INLINE void vec_put_bf16(uint16_t *p, vec x, int64_t left) {
     __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7FFF)), odd);
     __m512i quiet = _mm512_or_si512(u, _mm512_set1_epi32(0x400000));
     __m512i bits = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), quiet);
-    __m256i h = _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16));
+    const __m512i odds =
+        _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 31, 29, 27, 25, 23, 21,
+                         19, 17, 15, 13, 11, 9, 7, 5, 3, 1); /* upper halves */
+    __m256i h = _mm512_castsi512_si256(_mm512_permutexvar_epi16(odds, bits));
     if (left >= LANES)
         _mm256_storeu_si256((__m256i *)(void *)p, h);
     else
@@ -92,7 +95,12 @@ ALWAYS_INLINE vec vec_round(vec a) {
 ALWAYS_INLINE vec vec_scale(vec a, vec n) {
     return _mm512_scalef_ps(a, n);
 }
-/* x[i][j] and x[j][i] exchanged */
+ALWAYS_INLINE float vec_sum(vec a) {
+    __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
 ALWAYS_INLINE void vec_transpose(vec x[LANES]) {
     vec a[16], b[16];
     for (int i = 0; i < 16; i += 2) {

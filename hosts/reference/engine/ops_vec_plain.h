@@ -95,6 +95,9 @@ ALWAYS_INLINE vec vec_scale(vec a, vec n) {
     vec_bits exponent = __builtin_convertvector(n, vec_bits) + 127;
     return a * (vec)(exponent << 23);
 }
+ALWAYS_INLINE float vec_sum(vec a) {
+    return (a[0] + a[2]) + (a[1] + a[3]);
+}
 ALWAYS_INLINE void vec_transpose(vec x[LANES]) {
     for (int i = 0; i < LANES; i++)
         for (int j = 0; j < i; j++) {
