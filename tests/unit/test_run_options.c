@@ -263,7 +263,6 @@ static void what_does_not_apply_is_left_out(void **state) {
         "datasets.val.scale=4",
         "datasets.val.gt_size=192",
         "datasets.test_2.num_worker_per_gpu=2",
-        "path.strict_load_t=true",
         "path.log=experiments/x",
         "path.visualization=results/x/visualization",
         "path.ignore_resume_networks=true",

@@ -81,7 +81,7 @@ static const dukd_yaml_known host_keys[] = {
     {"path.experiments_root", NULL},
     {"path.results_root", NULL},
     {"path.ignore_resume_networks", "a training state of this host holds its networks"},
-    {"path.strict_load_t", "the teacher is always loaded strictly, as in the authors' code"},
+    {"path.strict_load_t", NULL},
     {"path.root", "paths are relative to the folder where dukd-host is started"},
     {"path.models", FOLLOWS},
     {"path.training_states", FOLLOWS},

@@ -87,8 +87,10 @@ static void fill_defaults(dukd_run_reader *r, const dukd_run_options *o) {
     fill(r, "datasets.train.num_worker_per_gpu", "%d", o->train_data.workers);
     fill(r, "path.param_key_g", "%s", o->student.param_key ? o->student.param_key : "~");
     fill(r, "path.strict_load_g", "%s", yes_no(o->student.strict));
-    if (o->teacher.is_set)
+    if (o->teacher.is_set) {
         fill(r, "path.param_key_t", "%s", o->teacher.param_key ? o->teacher.param_key : "~");
+        fill(r, "path.strict_load_t", "%s", yes_no(o->teacher.strict));
+    }
     fill(r, "train.ema_decay", "!!float %.17g", o->ema_decay);
     fill(r, "train.optim_g.type", "Adam");
     fill(r, "train.optim_g.betas", "[%.17g, %.17g]", o->adam.beta1, o->adam.beta2);

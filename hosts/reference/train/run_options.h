@@ -54,7 +54,7 @@ typedef struct {
     const char *pretrained_place;
     const char
         *param_key; /* path.param_key_g or _t: "params" where absent; NULL (~): names without a prefix */
-    int32_t strict; /* path.strict_load_g; the teacher is always strict */
+    int32_t strict; /* path.strict_load_g or _t; 1 where absent */
 } dukd_run_network;
 
 typedef enum { DUKD_NONFINITE_STOP, DUKD_NONFINITE_SKIP } dukd_nonfinite;

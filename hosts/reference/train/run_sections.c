@@ -216,7 +216,7 @@ void dukd_run_read_networks(dukd_run_reader *r, dukd_run_options *o) {
     o->teacher.param_key = dukd_yaml_is_null(r->root, "path.param_key_t")
                                ? NULL
                                : dukd_run_text(r, "path.param_key_t", "params");
-    o->teacher.strict = 1;
+    o->teacher.strict = dukd_run_flag(r, "path.strict_load_t", 1);
 }
 
 /* ---------------------------------------------------------------- training */
