@@ -89,6 +89,14 @@ void dukd_engine_memory(const dukd_engine *e, int64_t *now, int64_t *peak) {
     e->backend->engine_memory(e->state, now, peak);
 }
 
+void dukd_engine_set_clock(dukd_engine *e, double (*now)(void)) {
+    e->backend->engine_set_clock(e->state, now);
+}
+
+int32_t dukd_engine_times(dukd_engine *e, dukd_engine_time *out, int32_t room) {
+    return e->backend->engine_times(e->state, out, room);
+}
+
 int dukd_network_create(dukd_network **out, dukd_engine *e, const dukd_graph *g, dukd_precision precision,
                         dukd_failure *f) {
     *out = NULL;

@@ -42,6 +42,16 @@ const dukd_engine_info *dukd_engine_get_info(const dukd_engine *e);
 /* Bytes held now, and the most ever held: arena, packed weights, scratchpads. */
 void dukd_engine_memory(const dukd_engine *e, int64_t *now, int64_t *peak);
 
+/* For benchmarks: from now on the time of every step is added up by its kind, on the clock `now` (seconds; NULL: no longer). */
+void dukd_engine_set_clock(dukd_engine *e, double (*now)(void));
+typedef struct {
+    const char *kind; /* "layer norm" */
+    int64_t steps;
+    double seconds;
+} dukd_engine_time;
+/* Fills at most `room` kinds, those that ran; returns how many. The sums start again from 0. */
+int32_t dukd_engine_times(dukd_engine *e, dukd_engine_time *out, int32_t room);
+
 /* The graph must outlive the network. */
 int dukd_network_create(dukd_network **out, dukd_engine *e, const dukd_graph *g, dukd_precision precision,
                         dukd_failure *f);

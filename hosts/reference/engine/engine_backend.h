@@ -13,6 +13,8 @@ typedef struct {
     int (*engine_create)(void **out, dukd_engine_info *info, dukd_failure *f);
     void (*engine_destroy)(void *engine);
     void (*engine_memory)(const void *engine, int64_t *now, int64_t *peak);
+    void (*engine_set_clock)(void *engine, double (*now)(void));
+    int32_t (*engine_times)(void *engine, dukd_engine_time *out, int32_t room);
 
     int (*network_create)(void **out, void *engine, const dukd_graph *g, dukd_precision precision,
                           dukd_failure *f);

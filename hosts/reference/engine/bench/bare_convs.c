@@ -154,6 +154,11 @@ static int choose(dukd_bare_convs *b, shape *s, dukd_failure *f) {
             dukd_conv *c = NULL;
             if (dukd_conv_create(&c, b->dnnl, &spec, NULL) != DUKD_DONE) continue;
             double seconds = INFINITY;
+            if (strncmp(dukd_conv_implementation(c), "ref", 3) == 0 &&
+                s->conv) { /* plain loops, seconds of them */
+                dukd_conv_destroy(c);
+                continue;
+            }
             status = run_for(b, c, time_to_choose, &seconds, f);
             if (seconds < s->seconds) {
                 dukd_conv_destroy(s->conv);

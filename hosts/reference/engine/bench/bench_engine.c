@@ -3,6 +3,7 @@
  *     step     one DUKD step at x4: teacher EDSR 64c32b forward, student EDSR 16c32b forward and backward, each on x and x_zi (N x 48 x 48)
  *              and x_zo (N x 12 x 12); the student's weights are packed anew, as after an optimizer's step
  *     infer    EDSR 64c32b on a part of a large image
+ *     networks the six networks of the paper's Table 1, see bench_networks.h
  *
  * --cpu counts the processor time of one thread instead of seconds, for machines that others use at the same time.
  *
@@ -15,6 +16,7 @@
 
 #include "engine/bench/bare_convs.h"
 #include "engine/bench/bench_clock.h"
+#include "engine/bench/bench_networks.h"
 #include "engine/bench/fma_peak.h"
 #include "engine/engine.h"
 #include "models/model.h"
@@ -27,7 +29,8 @@ typedef struct {
     dukd_precision precision;
     int32_t rounds, threads, batch, patch;
     int32_t height, width; /* infer */
-    int verbose, step, infer;
+    int verbose, step, infer, networks, profile, only_infer, only_train;
+    const char *only;
 } options;
 
 static dukd_graph *build(const char *feat, const char *blocks, dukd_failure *f) {
@@ -174,7 +177,9 @@ static void report_step(const step_bench *b, const dukd_bare_convs *bare, const 
         peak > 0 ? 100 * adds / engine / peak : 0.);
 }
 
-static int bench_step(dukd_engine *e, const options *o, double peak, dukd_failure *f) {
+static int bench_step(dukd_engine *e, const options *given, double peak, dukd_failure *f) {
+    options whole = *given, *o = &whole;
+    if (!o->batch) o->batch = 16;
     step_bench *b = calloc(1, sizeof *b);
     dukd_bare_convs *bare = NULL;
     if (!b) return dukd_fail_memory(f, "a benchmark", sizeof *b);
@@ -211,7 +216,10 @@ static int bench_step(dukd_engine *e, const options *o, double peak, dukd_failur
 
 /* ---- inference ---- */
 
-static int bench_infer(dukd_engine *e, const options *o, double peak, dukd_failure *f) {
+static int bench_infer(dukd_engine *e, const options *given, double peak, dukd_failure *f) {
+    options whole = *given, *o = &whole;
+    if (!o->height) o->height = 339;
+    if (!o->width) o->width = 510;
     enum { PART = 4 }; /* bare convolutions see a part of the image: their memory is not bounded */
     dukd_bare_convs *bare = NULL;
     dukd_network *n = NULL;
@@ -261,8 +269,10 @@ static int bench_infer(dukd_engine *e, const options *o, double peak, dukd_failu
 }
 
 static const char usage[] =
-    "usage: dukd-bench-engine [step|infer]... [--bf16] [--rounds N] [--threads N] [--batch N] [--patch N]\n"
+    "usage: dukd-bench-engine [step|infer|networks]... [--bf16] [--rounds N] [--threads N] [--batch N] "
+    "[--patch N]\n"
     "                         [--size WIDTHxHEIGHT] [--cpu] [--verbose]\n"
+    "       of networks also: [--only NAME] [--only-infer] [--only-train] [--profile]\n"
     "Times the engine against oneDNN's bare convolutions. Example: dukd-bench-engine step --bf16 --rounds "
     "5\n";
 
@@ -278,6 +288,16 @@ static int read_options(options *o, int argc, char **argv) {
             o->step = 1;
         } else if (strcmp(a, "infer") == 0) {
             o->infer = 1;
+        } else if (strcmp(a, "networks") == 0) {
+            o->networks = 1;
+        } else if (strcmp(a, "--profile") == 0) {
+            o->profile = 1;
+        } else if (strcmp(a, "--only-infer") == 0) {
+            o->only_infer = 1;
+        } else if (strcmp(a, "--only-train") == 0) {
+            o->only_train = 1;
+        } else if (strcmp(a, "--only") == 0 && i + 1 < argc) {
+            o->only = argv[++i];
         } else if (strcmp(a, "--bf16") == 0) {
             o->precision = DUKD_BF16;
         } else if (strcmp(a, "--cpu") == 0) {
@@ -293,12 +313,13 @@ static int read_options(options *o, int argc, char **argv) {
             return 0;
         }
     }
-    if (!o->step && !o->infer) o->step = 1;
-    return o->rounds > 0 && o->batch > 0 && o->patch > 0 && o->height > 0 && o->width > 0 && o->threads >= 0;
+    if (!o->step && !o->infer && !o->networks) o->step = 1;
+    return o->rounds > 0 && o->batch >= 0 && o->patch > 0 && o->height >= 0 && o->width >= 0 &&
+           o->threads >= 0;
 }
 
 int main(int argc, char **argv) {
-    options o = {.rounds = 5, .batch = 16, .patch = 48, .height = 339, .width = 510};
+    options o = {.rounds = 5, .patch = 48};
     if (!read_options(&o, argc, argv)) {
         fputs(usage, stderr);
         return 2;
@@ -313,6 +334,20 @@ int main(int argc, char **argv) {
            (int)info->threads, peak * 1e-9, o.precision == DUKD_BF16 ? "bf16" : "f32");
     int status = o.step ? bench_step(e, &o, peak, &f) : DUKD_DONE;
     if (status == DUKD_DONE && o.infer) status = bench_infer(e, &o, peak, &f);
+    if (status == DUKD_DONE && o.networks) {
+        dukd_bench_network_options n = {.precision = o.precision,
+                                        .rounds = o.rounds,
+                                        .batch = o.batch,
+                                        .patch = o.patch,
+                                        .height = o.height ? o.height : 256,
+                                        .width = o.width ? o.width : 256,
+                                        .only = o.only,
+                                        .infer = !o.only_train,
+                                        .train = !o.only_infer,
+                                        .verbose = o.verbose,
+                                        .profile = o.profile};
+        status = dukd_bench_networks(e, &n, peak, &f);
+    }
     dukd_engine_destroy(e);
     return status == DUKD_DONE ? 0 : stop(&f);
 }

@@ -1,6 +1,6 @@
 /* oneDNN's C interface as one, whichever of 2.6 and 3.x it is: dnnl_compat.h and .c are the only files that know that there are
  * two. In oneDNN 2 descriptions are structures and an operation's description is a step of its own; in oneDNN 3
- * descriptions are handles and that step is gone. Included by dnnl_*.c alone. */
+ * descriptions are handles and that step is gone. Included by dnnl_*.c, and by the benchmark of bare products. */
 #ifndef DUKD_DNNL_COMPAT_H
 #define DUKD_DNNL_COMPAT_H
 

@@ -41,6 +41,11 @@ static void engine_memory(const void *engine, int64_t *now, int64_t *peak) {
     *peak = e->memory.peak;
 }
 
+static void engine_set_clock(void *engine, double (*now)(void)) {
+    onednn_engine *e = engine;
+    e->now = now;
+}
+
 static int network_create(void **out, void *engine, const dukd_graph *g, dukd_precision precision,
                           dukd_failure *f) {
     if (precision == DUKD_BF16 && !dukd_dnnl_can_bf16())
@@ -110,6 +115,8 @@ const dukd_backend dukd_backend_onednn = {
     .engine_create = engine_create,
     .engine_destroy = engine_destroy,
     .engine_memory = engine_memory,
+    .engine_set_clock = engine_set_clock,
+    .engine_times = onednn_take_times,
     .network_create = network_create,
     .network_destroy = network_destroy,
     .network_set_weights = network_set_weights,

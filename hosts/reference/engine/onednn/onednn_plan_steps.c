@@ -46,6 +46,7 @@ void onednn_emit(onednn_planner *s, onednn_step step) {
     use(p, &step.c);
     use(p, &step.out);
     reserve_scratch(s, &step);
+    step.back = p->forward_steps > 0;
     p->steps[p->step_count++] = step;
 }
 

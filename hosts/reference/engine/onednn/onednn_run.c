@@ -157,12 +157,15 @@ static int run_step(const run *r, const onednn_step *s, dukd_failure *f) {
     return DUKD_DONE;
 }
 
-static int run_range(const run *r, int32_t begin, int32_t end, dukd_failure *f) {
-    for (int32_t i = begin; i < end; i++) {
+static int run_range(const run *r, int32_t first, int32_t end, dukd_failure *f) {
+    onednn_engine *e = r->program->network->engine;
+    for (int32_t i = first; i < end; i++) {
         const onednn_step *s = &r->program->steps[i];
         if (s->for_input && !r->d_input) continue;
+        double begin = e->now ? e->now() : 0;
         int status = run_step(r, s, f);
         if (status != DUKD_DONE) return status;
+        if (e->now) onednn_note_time(e, s, e->now() - begin);
     }
     return DUKD_DONE;
 }

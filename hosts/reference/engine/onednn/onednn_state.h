@@ -11,6 +11,8 @@
 
 typedef struct onednn_network onednn_network;
 
+enum { ONEDNN_TIMES = 32 }; /* kinds of steps that are timed, see onednn_times.c */
+
 typedef struct {
     dukd_dnnl *dnnl;
     dukd_worker worker;
@@ -22,6 +24,8 @@ typedef struct {
     dukd_block packed_gradient;
     dukd_conv **convs; /* every convolution compiled so far, to be shared by equal ones */
     int32_t conv_count, conv_room;
+    double (*now)(void); /* NULL: steps are not timed */
+    dukd_engine_time times[ONEDNN_TIMES];
 } onednn_engine;
 
 /* Weights in a convolution's layout, shared by all steps whose layout is the same. */
@@ -98,6 +102,7 @@ typedef struct {
     const dukd_node *node;
     onednn_value a, b, c, out;
     int32_t accumulate; /* out += */
+    int32_t back;       /* of the backward */
     int32_t for_input;  /* done only where the caller wants the input's gradient */
     dukd_conv *conv;
     int32_t packed;    /* index of the network's packed weights */
@@ -156,6 +161,10 @@ int onednn_forward(void *program, int32_t images, const float *input, float *con
                    const float *drops, dukd_failure *f);
 int onednn_backward(void *program, const float *const *d_outputs, float *d_weights, float *d_input,
                     dukd_failure *f);
+
+/* onednn_times.c: adds to the time of the step's kind. */
+void onednn_note_time(onednn_engine *e, const onednn_step *s, double seconds);
+int32_t onednn_take_times(void *engine, dukd_engine_time *out, int32_t room);
 
 /* What a step of onednn_run_ops.c works on; tensors that it has not are zeros. */
 typedef struct {
