@@ -111,16 +111,18 @@ static void names_without_a_key_and_of_data_parallel(void **state) {
     dukd_weights_report r;
     make(&t, 4, 1);
     write_as(&t, data_path("bare.safetensors"), "", DUKD_ST_F32);
-    assert_int_equal(dukd_weights_load(data_path("bare.safetensors"), NULL, 1, NULL, t.g, t.out, &r, NULL), 0);
+    assert_int_equal(dukd_weights_load(data_path("bare.safetensors"), NULL, 1, NULL, t.g, t.out, &r, NULL),
+                     0);
     SAME(t.out, t.a, t);
     memset(t.out, 0, (size_t)t.count * sizeof *t.out);
-    assert_int_equal(dukd_weights_load(data_path("bare.safetensors"), "params", 1, NULL, t.g, t.out, &r, NULL), 0);
+    assert_int_equal(
+        dukd_weights_load(data_path("bare.safetensors"), "params", 1, NULL, t.g, t.out, &r, NULL), 0);
     assert_string_equal(r.key, "");
     SAME(t.out, t.a, t);
     write_as(&t, data_path("module.safetensors"), "params.module.", DUKD_ST_F32);
     memset(t.out, 0, (size_t)t.count * sizeof *t.out);
-    assert_int_equal(dukd_weights_load(data_path("module.safetensors"), "params", 1, NULL, t.g, t.out, &r, NULL),
-                     0);
+    assert_int_equal(
+        dukd_weights_load(data_path("module.safetensors"), "params", 1, NULL, t.g, t.out, &r, NULL), 0);
     assert_int_equal(dukd_weights_differences(&r), 0);
     SAME(t.out, t.a, t);
     drop(&t);
@@ -131,11 +133,12 @@ static void other_types_are_converted(void **state) {
     fixture t;
     make(&t, 4, 1);
     write_as(&t, data_path("f64.safetensors"), "params.", DUKD_ST_F64);
-    assert_int_equal(dukd_weights_load(data_path("f64.safetensors"), "params", 1, NULL, t.g, t.out, NULL, NULL), 0);
+    assert_int_equal(
+        dukd_weights_load(data_path("f64.safetensors"), "params", 1, NULL, t.g, t.out, NULL, NULL), 0);
     SAME(t.out, t.a, t);
     write_as(&t, data_path("bf16.safetensors"), "params.", DUKD_ST_BF16);
-    assert_int_equal(dukd_weights_load(data_path("bf16.safetensors"), "params", 1, NULL, t.g, t.out, NULL, NULL),
-                     0);
+    assert_int_equal(
+        dukd_weights_load(data_path("bf16.safetensors"), "params", 1, NULL, t.g, t.out, NULL, NULL), 0);
     for (int64_t i = 0; i < t.count; i++) assert_true(fabsf(t.out[i] - t.a[i]) <= fabsf(t.a[i]) / 128);
     dukd_failure f = {0};
     write_as(&t, data_path("i64.safetensors"), "params.", DUKD_ST_I64);
@@ -172,7 +175,8 @@ static void halves(void **state) {
     };
     float out[16];
     assert_int_equal(dukd_tensor_file_write(data_path("half.safetensors"), rows, 2, NULL, 0, NULL), 0);
-    assert_int_equal(dukd_weights_load(data_path("half.safetensors"), "params", 1, NULL, g, out, NULL, NULL), 0);
+    assert_int_equal(dukd_weights_load(data_path("half.safetensors"), "params", 1, NULL, g, out, NULL, NULL),
+                     0);
     for (int i = 0; i < 8; i++) assert_true(out[i] == known[i].value);
     assert_true(isinf(out[8]) && isnan(out[9]));
     dukd_graph_destroy(g);
@@ -200,14 +204,16 @@ static void another_network_is_named(void **state) {
     memset(&f, 0, sizeof f);
     const char *deep_path = data_path("deep.safetensors");
     assert_int_equal(dukd_weights_save(deep_path, deep.g, deep.a, NULL, NULL, 0, NULL), 0);
-    assert_int_equal(dukd_weights_load(deep_path, "params", 1, NULL, small.g, small.out, NULL, &f), DUKD_FAILED);
+    assert_int_equal(dukd_weights_load(deep_path, "params", 1, NULL, small.g, small.out, NULL, &f),
+                     DUKD_FAILED);
     assert_non_null(strstr(f.message, "body.1.conv1.weight is none of its parameters"));
 
     /* not strict: what fits is loaded, the rest keeps its values */
     memcpy(deep.out, deep.b, (size_t)deep.count * sizeof *deep.out);
     assert_int_equal(dukd_weights_load(path, "params", 0, NULL, deep.g, deep.out, &r, NULL), 0);
     assert_int_equal(r.loaded, dukd_graph_param_count(small.g));
-    assert_int_equal(r.counts[DUKD_WEIGHTS_MISSING], dukd_graph_param_count(deep.g) - dukd_graph_param_count(small.g));
+    assert_int_equal(r.counts[DUKD_WEIGHTS_MISSING],
+                     dukd_graph_param_count(deep.g) - dukd_graph_param_count(small.g));
     for (int32_t i = 0; i < dukd_graph_param_count(deep.g); i++) {
         const dukd_param *p = dukd_graph_param(deep.g, i);
         const int32_t at = dukd_graph_find_param(small.g, p->name);
@@ -232,19 +238,136 @@ static void a_wrong_key_lists_the_right_ones(void **state) {
     drop(&t);
 }
 
+/* One tensor of a file under other names; its numbers are those of parameter `of`. */
+static dukd_st_tensor row(const fixture *t, const char *of, const char *name) {
+    const dukd_param *p = dukd_graph_param(t->g, dukd_graph_find_param(t->g, of));
+    dukd_st_tensor r = {
+        .name = name, .type = DUKD_ST_F32, .ndim = p->ndim, .count = p->count, .data = t->a + p->offset};
+    memcpy(r.dims, p->dims, sizeof p->dims);
+    return r;
+}
+
+static const dukd_model_type *find_type(const char *name) {
+    for (int32_t i = 0; i < dukd_model_type_count(); i++)
+        if (strcmp(dukd_model_type_at(i)->name, name) == 0) return dukd_model_type_at(i);
+    fail_msg("there is no network %s", name);
+    return NULL;
+}
+
+/* EDSR-PyTorch's names, with its layers for the mean colour. */
+static void names_of_the_authors(void **state) {
+    (void)state;
+    static const char *const names[][2] = {
+        {"conv_first", "head.0"},      {"body.0.conv1", "body.0.body.0"}, {"body.0.conv2", "body.0.body.2"},
+        {"conv_after_body", "body.1"}, {"upsample.0", "tail.0.0"},        {"conv_last", "tail.1"},
+    };
+    static const float unit[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
+    float off[3] = {-114.444f, -111.4605f, -103.02f}, on[3] = {114.444f, 111.4605f, 103.02f};
+    char ours[12][64], theirs[12][64];
+    dukd_st_tensor rows[16];
+    dukd_weights_report r;
+    dukd_failure f = {0};
+    fixture t;
+    make(&t, 6, 1);
+    for (int i = 0; i < 12; i++) {
+        snprintf(ours[i], sizeof ours[i], "%s.%s", names[i / 2][0], i % 2 ? "bias" : "weight");
+        snprintf(theirs[i], sizeof theirs[i], "%s.%s", names[i / 2][1], i % 2 ? "bias" : "weight");
+        rows[i] = row(&t, ours[i], theirs[i]);
+    }
+    const dukd_st_tensor shift = {.type = DUKD_ST_F32, .ndim = 1, .dims = {3}, .count = 3},
+                         turn = {
+                             .type = DUKD_ST_F32, .ndim = 4, .dims = {3, 3, 1, 1}, .count = 9, .data = unit};
+    rows[12] = rows[13] = shift;
+    rows[14] = rows[15] = turn;
+    rows[12].name = "sub_mean.bias", rows[12].data = off;
+    rows[13].name = "add_mean.bias", rows[13].data = on;
+    rows[14].name = "sub_mean.weight", rows[15].name = "add_mean.weight";
+    const char *path = data_path("authors.safetensors");
+    const dukd_model_type *type = find_type("EDSR");
+    assert_int_equal(dukd_tensor_file_write(path, rows, 16, NULL, 0, &f), 0);
+    if (dukd_weights_load(path, "params", 1, type, t.g, t.out, &r, &f)) fail_msg("%s", f.message);
+    SAME(t.out, t.a, t);
+    assert_int_equal(r.aliased, 12);
+    assert_int_equal(dukd_weights_load(path, "params", 1, NULL, t.g, t.out, &r, NULL), DUKD_FAILED);
+
+    on[1] = 113;
+    assert_int_equal(dukd_tensor_file_write(path, rows, 16, NULL, 0, &f), 0);
+    assert_int_equal(dukd_weights_load(path, "params", 1, type, t.g, t.out, &r, &f), DUKD_FAILED);
+    assert_non_null(strstr(f.message, "add_mean.bias is 114.444, 113, 103.02, not 114.444, 111.46"));
+    on[1] = 111.4605f;
+
+    /* a parameter under both of its names */
+    f = (dukd_failure){0};
+    rows[12] = row(&t, "conv_first.bias", "conv_first.bias");
+    assert_int_equal(dukd_tensor_file_write(path, rows, 13, NULL, 0, &f), 0);
+    assert_int_equal(dukd_weights_load(path, "params", 0, type, t.g, t.out, &r, &f), DUKD_FAILED);
+    assert_non_null(strstr(f.message, "are both the parameter conv_first.bias"));
+    drop(&t);
+}
+
+static void aliases_of_rcan(void **state) {
+    (void)state;
+    static const char *const names[][2] = {
+        {"body.2.body.1.body.0.weight", "body.2.residual_group.1.rcab.0.weight"},
+        {"body.12.body.10.body.2.bias", "body.12.residual_group.10.rcab.2.bias"},
+        {"body.2.body.1.body.3.conv_du.0.weight", "body.2.residual_group.1.rcab.3.attention.1.weight"},
+        {"body.2.body.1.body.3.conv_du.2.weight", "body.2.residual_group.1.rcab.3.attention.3.weight"},
+        {"body.2.body.20.weight", "body.2.conv.weight"},
+        {"body.10.weight", "conv_after_body.weight"},
+        {"tail.0.2.bias", "upsample.2.bias"},
+    };
+    static const char *const none[] = {
+        "body.x.weight",  "body.1.body.2.body.4.weight", "body..weight", "body.1",
+        "head.0",         "body.1234567890.weight",      "weight",       "",
+        "head.0.x.weight"};
+    const dukd_model_type *type = find_type("RCAN");
+    char out[64], tiny[8];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_non_null(dukd_model_find_alias(type, names[i][0], out, sizeof out));
+        assert_string_equal(out, names[i][1]);
+        assert_null(dukd_model_find_alias(type, names[i][0], tiny, sizeof tiny));
+    }
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_null(dukd_model_find_alias(type, none[i], out, sizeof out));
+    assert_int_equal(dukd_model_find_alias(type, "sub_mean.bias", out, sizeof out)->mean, -1);
+}
+
+/* What a load that is not strict leaves out: the first of each kind in words, the rest counted. */
+static void differences_are_summarised(void **state) {
+    (void)state;
+    fixture wide, deep;
+    dukd_weights_report r;
+    make(&wide, 8, 1);
+    make(&deep, 4, 6);
+    const char *path = data_path("wide.safetensors");
+    assert_int_equal(dukd_weights_save(path, wide.g, wide.a, NULL, NULL, 0, NULL), 0);
+    assert_int_equal(dukd_weights_load(path, "params", 0, NULL, deep.g, deep.out, &r, NULL), 0);
+    assert_int_equal(r.loaded, 1); /* conv_last.bias */
+    assert_int_equal(r.counts[DUKD_WEIGHTS_DIFFERENT], 11);
+    assert_int_equal(r.counts[DUKD_WEIGHTS_MISSING], 20);
+    assert_int_equal(r.counts[DUKD_WEIGHTS_UNUSED], 0);
+    assert_string_equal(r.words[DUKD_WEIGHTS_DIFFERENT][3], "body.0.conv1.bias is 8, not 4");
+    assert_string_equal(r.words[DUKD_WEIGHTS_MISSING][1], "body.1.conv1.bias (4) is missing");
+    drop(&wide);
+    drop(&deep);
+}
+
 static void files_that_are_none(void **state) {
     (void)state;
     fixture t;
     dukd_failure f = {0};
     make(&t, 4, 1);
-    assert_int_equal(dukd_weights_load(data_path("missing"), "params", 1, NULL, t.g, t.out, NULL, &f), DUKD_FAILED);
+    assert_int_equal(dukd_weights_load(data_path("missing"), "params", 1, NULL, t.g, t.out, NULL, &f),
+                     DUKD_FAILED);
     memset(&f, 0, sizeof f);
     data_text(data_path("old.pth"), "PK\3\4 a zip archive as torch.save makes it");
-    assert_int_equal(dukd_weights_load(data_path("old.pth"), "params", 1, NULL, t.g, t.out, NULL, &f), DUKD_FAILED);
+    assert_int_equal(dukd_weights_load(data_path("old.pth"), "params", 1, NULL, t.g, t.out, NULL, &f),
+                     DUKD_FAILED);
     assert_non_null(strstr(f.message, "ZIP archive"));
     memset(&f, 0, sizeof f);
     data_text(data_path("empty"), "");
-    assert_int_equal(dukd_weights_load(data_path("empty"), "params", 1, NULL, t.g, t.out, NULL, &f), DUKD_FAILED);
+    assert_int_equal(dukd_weights_load(data_path("empty"), "params", 1, NULL, t.g, t.out, NULL, &f),
+                     DUKD_FAILED);
     assert_non_null(strstr(f.message, "empty"));
     drop(&t);
 }
@@ -259,6 +382,9 @@ int main(void) {
         TEST(other_types_are_converted),
         TEST(another_network_is_named),
         TEST(a_wrong_key_lists_the_right_ones),
+        TEST(names_of_the_authors),
+        TEST(aliases_of_rcan),
+        TEST(differences_are_summarised),
         TEST(files_that_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
