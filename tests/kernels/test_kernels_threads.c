@@ -1,5 +1,6 @@
 /* Threads: the same bits for any number of them, of OpenMP's and of the host's; small tensors do not pay for
  * threads; workspaces come from the host and go back to it. */
+#include "cpu/cpu_parallel.h"
 #include "kernel_host.h"
 #include "kernel_tensor.h"
 #include "support/fill.h"
@@ -277,13 +278,31 @@ static void levels_and_description(void **state) {
     assert_true(strlen(info.detail) > 0);
 }
 
+/* Called from within a parallel region of the program's, it adds none of its own. */
+static void no_threads_within_threads(void **state) {
+    (void)state;
+#ifdef _OPENMP
+    if (UNDER_TSAN) skip(); /* which does not see how OpenMP's threads wait for each other */
+    const int before = omp_get_max_threads(), levels = omp_get_max_active_levels();
+    int inside = 0;
+    omp_set_num_threads(2);
+    omp_set_max_active_levels(2); /* where nothing else would hold it back */
+    assert_int_equal(dukd_parallel_own_threads(), 2);
+#pragma omp parallel num_threads(2) reduction(+ : inside)
+    inside += (int)dukd_parallel_own_threads();
+    omp_set_max_active_levels(levels);
+    omp_set_num_threads(before);
+    assert_int_equal(inside, 2); /* 1 in each */
+#else
+    skip();
+#endif
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bits_on_the_hosts_threads),
-        cmocka_unit_test(same_bits_on_openmp_threads),
-        cmocka_unit_test(small_tensors_use_no_threads),
-        cmocka_unit_test(backends_are_independent),
-        cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(same_bits_on_the_hosts_threads), cmocka_unit_test(same_bits_on_openmp_threads),
+        cmocka_unit_test(small_tensors_use_no_threads),   cmocka_unit_test(no_threads_within_threads),
+        cmocka_unit_test(backends_are_independent),       cmocka_unit_test(memory_runs_out),
         cmocka_unit_test(levels_and_description),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,6 +204,41 @@ static void by_hand(void **state) {
     }
 }
 
+/* All numbers of 16 bits, among them every NaN: moved they stay what they are, inverted all levels give the same. */
+static void every_pattern_of_16_bits(void **state) {
+    (void)state;
+    enum { SIDE = 256, WAYS = 16 };
+    static const kernel_type types[] = {KERNEL_F16, KERNEL_BF16};
+    const int64_t shape[4] = {1, 1, SIDE, SIDE};
+    const int32_t zero = 0;
+    for (uint32_t k = 0; k < 2 * WAYS; k++) {
+        const uint32_t augment = k % WAYS;
+        kernel_tensor hr, first = {.bytes = 0};
+        kernel_tensor_make(&hr, types[k / WAYS], shape, KERNEL_DENSE, DUKD_GUARD_END);
+        for (uint32_t e = 0; e < SIDE * SIDE; e++) ((uint16_t *)(void *)hr.memory)[e] = (uint16_t)e;
+        for (int i = 0; i < KERNEL_LEVELS; i++) {
+            if (kernel_backends[i] == NULL) continue;
+            kernel_tensor made;
+            kernel_tensor_make(&made, types[k / WAYS], shape, KERNEL_DENSE, DUKD_GUARD_END);
+            const dukd_zoom_in_args a = {&hr.t, NULL, &made.t, &zero, &zero, &zero, &augment};
+            assert_int_equal(kernel_backends[i]->zoom_in(kernel_backends[i], &a, NULL), DUKD_OK);
+            for (int64_t e = 0; (augment & DUKD_AUGMENT_INVERT) == 0 && e < SIDE * SIDE; e++) {
+                int64_t row, col;
+                kernel_augment_place(augment, SIDE, SIDE, e / SIDE, e % SIDE, &row, &col);
+                assert_int_equal(kernel_tensor_bits(&made, 0, 0, row, col), e);
+            }
+            if (i == 0) {
+                first = made;
+                continue;
+            }
+            assert_true(kernel_tensor_same(&made, &first));
+            kernel_tensor_free(&made);
+        }
+        kernel_tensor_free(&first);
+        kernel_tensor_free(&hr);
+    }
+}
+
 static void nothing_wanted(void **state) {
     (void)state;
     for (int i = 0; i < KERNEL_LEVELS; i++) {
@@ -219,9 +254,8 @@ static void nothing_wanted(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(by_hand),
-        cmocka_unit_test(nothing_wanted),
-        cmocka_unit_test(each_augmentation_of_each_size),
+        cmocka_unit_test(by_hand),        cmocka_unit_test(every_pattern_of_16_bits),
+        cmocka_unit_test(nothing_wanted), cmocka_unit_test(each_augmentation_of_each_size),
         cmocka_unit_test(each_layout),
     };
     return cmocka_run_group_tests(tests, kernel_backends_make, kernel_backends_free);
