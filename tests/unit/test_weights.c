@@ -332,6 +332,56 @@ static void aliases_of_rcan(void **state) {
     assert_int_equal(dukd_model_find_alias(type, "sub_mean.bias", out, sizeof out)->mean, -1);
 }
 
+/* What BasicSR's SwinIR stores beside its parameters is no difference; another tensor is. */
+static void constants_are_left_out(void **state) {
+    (void)state;
+    enum { MOST = 400 };
+    static char names[MOST][128];
+    static dukd_st_tensor rows[MOST];
+    dukd_graph *g =
+        dukd_test_net("SwinIR", "img_size=16 embed_dim=4 depths=[2] num_heads=[2] window_size=8 mlp_ratio=2 "
+                                "upscale=2 upsampler=pixelshuffledirect");
+    const int64_t count = dukd_graph_weights(g);
+    float *w = dukd_weights_alloc(count), *out = dukd_weights_alloc(count);
+    dukd_weights_report r;
+    dukd_failure f = {0};
+    assert_true(w && out);
+    dukd_graph_init(g, 3, w);
+    int32_t n = dukd_weights_rows(rows, g, "params", w);
+    const int32_t parameters = n, constants = dukd_graph_constant_count(g);
+    assert_true(n > 0 && constants == 3 &&
+                n + constants < MOST); /* two indices, and the mask of the shifted block */
+    void *numbers[3];
+    for (int32_t i = 0; i < constants; i++) {
+        const dukd_constant *c = dukd_graph_constant(g, i);
+        numbers[i] = calloc((size_t)c->count, 8);
+        assert_non_null(numbers[i]);
+        dukd_constant_fill(c, numbers[i]);
+        snprintf(names[i], sizeof names[i], "params.module.%s", c->name);
+        rows[n] = (dukd_st_tensor){.name = names[i],
+                                   .type = c->is_integer ? DUKD_ST_I64 : DUKD_ST_F32,
+                                   .ndim = c->ndim,
+                                   .count = c->count,
+                                   .data = numbers[i]};
+        memcpy(rows[n++].dims, c->dims, sizeof c->dims);
+    }
+    const char *path = data_path("swinir.safetensors");
+    assert_int_equal(dukd_tensor_file_write(path, rows, n, NULL, 0, NULL), 0);
+    if (dukd_weights_load(path, "params", 1, find_type("SwinIR"), g, out, &r, &f)) fail_msg("%s", f.message);
+    assert_int_equal(r.loaded, parameters);
+    assert_memory_equal(out, w, (size_t)count * sizeof *w);
+    rows[n - 1].name = "params.layers.0.attn_musk";
+    assert_int_equal(dukd_tensor_file_write(path, rows, n, NULL, 0, NULL), 0);
+    assert_int_equal(dukd_weights_load(path, "params", 1, find_type("SwinIR"), g, out, &r, NULL),
+                     DUKD_FAILED);
+    assert_int_equal(r.counts[DUKD_WEIGHTS_UNUSED], 1);
+    for (int32_t i = 0; i < constants; i++) free(numbers[i]);
+    dukd_weights_rows_free(rows, parameters);
+    free(w);
+    free(out);
+    dukd_graph_destroy(g);
+}
+
 /* What a load that is not strict leaves out: the first of each kind in words, the rest counted. */
 static void differences_are_summarised(void **state) {
     (void)state;
@@ -384,6 +434,7 @@ int main(void) {
         TEST(a_wrong_key_lists_the_right_ones),
         TEST(names_of_the_authors),
         TEST(aliases_of_rcan),
+        TEST(constants_are_left_out),
         TEST(differences_are_summarised),
         TEST(files_that_are_none),
     };
