@@ -93,6 +93,20 @@ static void a_student_of_scale_4_from_one_of_scale_2(void **state) {
     says("upsample.2.bias (16) is missing");
 }
 
+/* A full disk leaves what was there. */
+static void a_full_disk(void **state) {
+    (void)state;
+    NEED_ZIP()
+    static const char *const args[] = {"convert", "teacher.safetensors", "full.pth", NULL};
+    host_process p = {.file_limit = 4096};
+    data_text(data_path("full.pth"), "what was there");
+    host_start(&p, args);
+    assert_int_equal(host_wait(&p), 1);
+    says("full.pth: cannot be written");
+    assert_string_equal(host_load("full.pth"), "what was there");
+    assert_false(host_exists("full.pth.part"));
+}
+
 static void misused(void **state) {
     (void)state;
     static const struct {
@@ -133,6 +147,7 @@ int main(void) {
         TEST(in_the_middle_of_a_run),
         TEST(wherever_weights_are_read),
         TEST(a_student_of_scale_4_from_one_of_scale_2),
+        TEST(a_full_disk),
         TEST(misused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
