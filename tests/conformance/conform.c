@@ -1,5 +1,6 @@
 /* The program dukd-conform: its arguments and its report. */
 #include "conform.h"
+#include "host/host.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,11 +11,18 @@
 enum { TIME_LIMIT = 30, MAX_OPTIONS = 64, NAME = 18 };
 
 /* In this order. What comes after group session needs one. */
-static const conform_group *const groups[] = {&conform_static,     &conform_loading, &conform_session,
-                                              &conform_versioning, &conform_options, &conform_errors,
-                                              &conform_host,       &conform_passes,  &conform_steps,
-                                              &conform_numerics,   &conform_state};
-enum { GROUPS = sizeof groups / sizeof *groups };
+static const conform_group *const plugin_groups[] = {&conform_static,     &conform_loading, &conform_session,
+                                                     &conform_versioning, &conform_options, &conform_errors,
+                                                     &conform_host,       &conform_passes,  &conform_steps,
+                                                     &conform_numerics,   &conform_state};
+/* The first check of the first group is a run, without which there is nothing to look at. */
+static const conform_group *const host_groups[] = {&host_starting, &host_calls, &host_taps,
+                                                   &host_flags,    &host_micro, &host_errors,
+                                                   &host_services, &host_state, &host_gradient};
+enum {
+    PLUGIN_GROUPS = sizeof plugin_groups / sizeof *plugin_groups,
+    HOST_GROUPS = sizeof host_groups / sizeof *host_groups
+};
 
 /* The command line. */
 typedef struct {
@@ -25,23 +33,27 @@ typedef struct {
     char *only[MAX_OPTIONS];
     int n_only, list, json;
     unsigned seconds;
+    host_setup host; /* command: NULL where a plugin is checked */
+    const conform_group *const *groups;
+    int n_groups;
 } arguments;
 
 static void help(void) {
-    puts("dukd-conform: checks a plugin against dukd_plugin.h, from outside\n"
+    puts("dukd-conform: checks a plugin, or a host, against dukd_plugin.h, from outside\n"
          "\n"
          "usage: dukd-conform PLUGIN.so [options]\n"
-         "       dukd-conform --list\n"
+         "       dukd-conform --host COMMAND [options]\n"
+         "       dukd-conform --list [--host COMMAND]\n"
          "\n"
          "options:\n"
          "  --only NAME         only this check, or this group; may be repeated\n"
-         "  --option KEY=VALUE  an option that every session gets; may be repeated\n"
-         "  --seconds N         time limit of a check (default 30)\n"
+         "  --option KEY=VALUE  an option that every session of a plugin gets; may be repeated\n"
+         "  --seconds N         time limit of a plugin's check, or of one run of a host (default 30)\n"
          "  --json              print JSON, for a program\n"
          "  --list              list the groups and their checks, and what each checks\n"
-         "  --help              this text\n"
-         "\n"
-         "Each check runs in a process of its own: a plugin that crashes or hangs fails the check, and the\n"
+         "  --help              this text\n");
+    puts(host_help);
+    puts("Each check runs in a process of its own: a plugin that crashes or hangs fails the check, and the\n"
          "others go on. A check that has nothing to look at is skipped, and says why.\n"
          "\n"
          "exit status: 0 no check failed, 1 some did, 2 misused\n"
@@ -49,7 +61,9 @@ static void help(void) {
          "examples:\n"
          "  dukd-conform ./libdukd.so\n"
          "  dukd-conform ./libdukd.so --only errors --only numerics --option train.mode=paper\n"
-         "  dukd-conform --list --only steps");
+         "  dukd-conform --list --only steps\n"
+         "  dukd-conform --host 'mytrainer --plugin {plugin} --iterations {steps} --out {work}' \\\n"
+         "               --weights '{work}/last.safetensors' --rate 0.1");
 }
 
 static int misused(const char *what, const char *word) {
@@ -76,13 +90,30 @@ static int take_option(arguments *a, char *text) {
     return 0;
 }
 
-static int is_known(const char *name) {
-    for (int g = 0; g < GROUPS; g++) {
-        if (strcmp(name, groups[g]->name) == 0) return 1;
-        for (int i = 0; i < groups[g]->count; i++)
-            if (strcmp(name, groups[g]->checks[i].name) == 0) return 1;
+static int is_known(const arguments *a, const char *name) {
+    for (int g = 0; g < a->n_groups; g++) {
+        if (strcmp(name, a->groups[g]->name) == 0) return 1;
+        for (int i = 0; i < a->groups[g]->count; i++)
+            if (strcmp(name, a->groups[g]->checks[i].name) == 0) return 1;
     }
     return 0;
+}
+
+/* What can be said once all words are known: which checks there are. */
+static int finish_arguments(arguments *a) {
+    a->groups = a->host.command ? host_groups : plugin_groups;
+    a->n_groups = a->host.command ? HOST_GROUPS : PLUGIN_GROUPS;
+    for (int i = 0; i < a->n_only; i++)
+        if (!is_known(a, a->only[i])) return misused("no check or group is called", a->only[i]);
+    if (a->host.command && a->base.path)
+        return misused("a plugin or a host, not both; what is", a->base.path);
+    if (a->list) return 0;
+    if (!a->host.command) return a->base.path ? 0 : misused("which plugin?", NULL);
+    a->base.host = &a->host;
+    a->base.path = a->host.command;
+    a->host.seconds = a->seconds;
+    const char *wrong = host_wrong(&a->host);
+    return wrong ? misused(wrong, NULL) : 0;
 }
 
 /* 0, or the exit status; *done: nothing else is to be done. */
@@ -91,6 +122,9 @@ static int read_arguments(arguments *a, int argc, char **argv, int *done) {
     a->seconds = TIME_LIMIT;
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
+        const int taken = host_take(&a->host, argc, argv, &i);
+        if (taken < 0) return misused("a value is missing or wrong after", word);
+        if (taken) continue;
         if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
             help();
             *done = 1;
@@ -102,7 +136,6 @@ static int read_arguments(arguments *a, int argc, char **argv, int *done) {
             a->json = 1;
         else if (strcmp(word, "--only") == 0 && i + 1 < argc && a->n_only < MAX_OPTIONS) {
             a->only[a->n_only++] = argv[++i];
-            if (!is_known(argv[i])) return misused("no check or group is called", argv[i]);
         } else if (strcmp(word, "--seconds") == 0 && i + 1 < argc) {
             char *end;
             long n = strtol(argv[++i], &end, 10);
@@ -118,7 +151,7 @@ static int read_arguments(arguments *a, int argc, char **argv, int *done) {
             a->base.path = word;
         }
     }
-    return a->base.path || a->list ? 0 : misused("which plugin?", NULL);
+    return finish_arguments(a);
 }
 
 static int selected(const arguments *a, const conform_group *group, const conform_check *check) {
@@ -170,21 +203,22 @@ static void heading(const arguments *a) {
     static const conform_group group = {"describe", "", 0, &check, 1};
     conform c = a->base;
     printf("%s\n", c.path);
+    if (c.host) return;
     if (conform_run(&c, &group, &check, a->seconds) == CONFORM_SKIP) printf("%s\n", c.why);
 }
 
 static void list_checks(const arguments *a) {
     int first = 1;
     if (a->json) printf("{\"checks\": [");
-    for (int g = 0; g < GROUPS; g++) {
+    for (int g = 0; g < a->n_groups; g++) {
         int headed = 0;
-        for (int i = 0; i < groups[g]->count; i++) {
-            const conform_check *check = &groups[g]->checks[i];
-            if (!selected(a, groups[g], check)) continue;
+        for (int i = 0; i < a->groups[g]->count; i++) {
+            const conform_check *check = &a->groups[g]->checks[i];
+            if (!selected(a, a->groups[g], check)) continue;
             if (a->json)
-                json_check(groups[g], check, NULL, NULL, first);
+                json_check(a->groups[g], check, NULL, NULL, first);
             else if (!headed++)
-                printf("%s%s: %s\n", first ? "" : "\n", groups[g]->name, groups[g]->about);
+                printf("%s%s: %s\n", first ? "" : "\n", a->groups[g]->name, a->groups[g]->about);
             if (!a->json) printf("  %-*s %s\n", NAME, check->name, check->contract);
             first = 0;
         }
@@ -199,28 +233,43 @@ static conform_result no_session(conform *c, conform_result session) {
                         session == CONFORM_SKIP ? ", which was skipped" : "");
 }
 
+/* Of a host whose first run has shown nothing. */
+static conform_result run_host_check(conform *c, const conform_group *group, const conform_check *check) {
+    c->why[0] = 0;
+    const conform_result learnt = group == &host_starting ? CONFORM_PASS : host_learn(c);
+    const conform_result r = learnt == CONFORM_PASS ? check->run(c) : CONFORM_SKIP;
+    if (r == CONFORM_PASS) c->why[0] = 0;
+    return r;
+}
+
+static conform_result run_check(const arguments *a, conform *c, conform_result session,
+                                const conform_group *group, const conform_check *check) {
+    if (c->host) return run_host_check(c, group, check);
+    const int needs_session = !group->loads_itself && group != &conform_session;
+    return session == CONFORM_PASS || !needs_session ? conform_run(c, group, check, a->seconds)
+                                                     : no_session(c, session);
+}
+
 static int run_checks(const arguments *a) {
     static const char *const results[] = {"pass", "FAIL", "skip"};
     int counts[3] = {0, 0, 0};
     conform c = a->base;
     /* asked first: it may not be among those that are selected */
-    conform_result session = conform_run(&c, &conform_session, conform_session.checks, a->seconds);
+    conform_result session =
+        c.host ? CONFORM_PASS : conform_run(&c, &conform_session, conform_session.checks, a->seconds);
     if (a->json)
         printf("{\"checks\": [");
     else
         heading(a);
-    for (int g = 0; g < GROUPS; g++) {
+    for (int g = 0; g < a->n_groups; g++) {
         int headed = 0;
-        for (int i = 0; i < groups[g]->count; i++) {
-            const conform_check *check = &groups[g]->checks[i];
-            if (!selected(a, groups[g], check)) continue;
-            if (!a->json && !headed++) printf("\n%s: %s\n", groups[g]->name, groups[g]->about);
-            int needs_session = !groups[g]->loads_itself && groups[g] != &conform_session;
-            conform_result r = session == CONFORM_PASS || !needs_session
-                                   ? conform_run(&c, groups[g], check, a->seconds)
-                                   : no_session(&c, session);
+        for (int i = 0; i < a->groups[g]->count; i++) {
+            const conform_check *check = &a->groups[g]->checks[i];
+            if (!selected(a, a->groups[g], check)) continue;
+            if (!a->json && !headed++) printf("\n%s: %s\n", a->groups[g]->name, a->groups[g]->about);
+            conform_result r = run_check(a, &c, session, a->groups[g], check);
             if (a->json)
-                json_check(groups[g], check, results[r], c.why, counts[0] + counts[1] + counts[2] == 0);
+                json_check(a->groups[g], check, results[r], c.why, counts[0] + counts[1] + counts[2] == 0);
             else
                 text_check(check, r, c.why);
             counts[r]++;
@@ -243,6 +292,12 @@ int main(int argc, char **argv) {
     if (a.list) {
         list_checks(&a);
         return 0;
+    }
+    if (a.host.command) {
+        if (host_open(&a.host)) return 2;
+        status = run_checks(&a);
+        host_close(&a.host);
+        return status;
     }
     char *whole = realpath(a.base.path, NULL); /* dlopen would search for a bare name elsewhere */
     if (!whole || access(whole, R_OK)) {

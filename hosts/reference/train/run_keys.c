@@ -94,6 +94,7 @@ static const dukd_yaml_known host_keys[] = {
     {"train.optim_g.weight_decay", NULL},
     {"train.optim_g.betas", NULL},
     {"train.optim_g.eps", NULL},
+    {"train.optim_g.momentum", NULL},
     {"train.scheduler.type", NULL},
     {"train.scheduler.milestones", NULL},
     {"train.scheduler.gamma", NULL},

@@ -92,9 +92,11 @@ static void fill_defaults(dukd_run_reader *r, const dukd_run_options *o) {
         fill(r, "path.strict_load_t", "%s", yes_no(o->teacher.strict));
     }
     fill(r, "train.ema_decay", "!!float %.17g", o->ema_decay);
-    fill(r, "train.optim_g.type", "Adam");
-    fill(r, "train.optim_g.betas", "[%.17g, %.17g]", o->adam.beta1, o->adam.beta2);
-    fill(r, "train.optim_g.eps", "!!float %.17g", o->adam.eps);
+    fill(r, "train.optim_g.type", "%s", o->sgd ? "SGD" : "Adam");
+    if (!o->sgd) {
+        fill(r, "train.optim_g.betas", "[%.17g, %.17g]", o->adam.beta1, o->adam.beta2);
+        fill(r, "train.optim_g.eps", "!!float %.17g", o->adam.eps);
+    }
     fill(r, "train.optim_g.weight_decay", "!!float %.17g", o->adam.weight_decay);
     fill(r, "train.warmup_iter", "%lld", (long long)o->schedule.warmup_iter);
     fill(r, "train.nonfinite", "%s", o->nonfinite == DUKD_NONFINITE_SKIP ? "skip" : "stop");

@@ -269,13 +269,17 @@ static void read_schedule(dukd_run_reader *r, dukd_schedule *s) {
 }
 
 void dukd_run_read_training(dukd_run_reader *r, dukd_run_options *o) {
-    static const char *const optimizers[] = {"Adam", NULL}, *const policies[] = {"stop", "skip", NULL};
+    static const char *const optimizers[] = {"Adam", "SGD", NULL}, *const policies[] = {"stop", "skip", NULL};
     o->ema_decay = dukd_run_number(r, "train.ema_decay", 0, 1 - DBL_EPSILON / 2, 0);
-    dukd_run_choice(r, "train.optim_g.type", optimizers, 0);
+    o->sgd = dukd_run_choice(r, "train.optim_g.type", optimizers, 0) == 1;
     double betas[2] = {0.9, 0.999}; /* torch's defaults, which BasicSR leaves */
     int32_t given = dukd_run_numbers(r, "train.optim_g.betas", 0, 1 - DBL_EPSILON / 2, 2, betas);
     if (!r->failed && given != 0 && given != 2)
         dukd_run_wrong(r, "train.optim_g.betas", "has %d number, Adam wants two: [0.9, 0.99]", given);
+    if (!r->failed && o->sgd && (given || dukd_yaml_find(r->root, "train.optim_g.eps")))
+        dukd_run_wrong(r, given ? "train.optim_g.betas" : "train.optim_g.eps", "is Adam's; SGD has none");
+    if (dukd_run_number(r, "train.optim_g.momentum", 0, 1, 0) > 0)
+        dukd_run_wrong(r, "train.optim_g.momentum", "is not supported: SGD is plain gradient descent, momentum 0");
     o->adam = (dukd_adam_options){
         .beta1 = betas[0],
         .beta2 = betas[1],

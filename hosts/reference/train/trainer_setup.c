@@ -231,6 +231,7 @@ static int open_learner(dukd_run *r, dukd_failure *f) {
                  .precision = o->precision,
                  .student = r->student.graph,
                  .ema_decay = o->ema_decay,
+                 .sgd = o->sgd,
                  .teacher = r->teacher.graph,
                  .teacher_weights = r->teacher.weights,
                  .scale = o->scale,
