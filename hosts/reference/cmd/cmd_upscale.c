@@ -105,6 +105,14 @@ static int upscale_one(const upscale_network *n, const upscale_arguments *a, con
     if (status == DUKD_DONE)
         status = dukd_tiles_run(n->network, n->ready.graph, image.in.height, image.in.width, &tiles, f);
     if (status == DUKD_DONE) status = dukd_image_write_png(job->out, &image.out, f);
+    if (status == DUKD_DONE && !a->quiet &&
+        dukd_tiles_differ(n->ready.graph, image.in.height, image.in.width, &tiles)) {
+        fprintf(stderr,
+                "%s: this network sees further than its tiles' margins: results differ a little from those "
+                "of the "
+                "whole image (a larger --tile or --overlap, where memory allows)\n",
+                job->in);
+    }
     if (status == DUKD_DONE && !a->quiet)
         printf("%s -> %s (%d x %d)\n", job->in, job->out, image.out.width, image.out.height);
     dukd_image_free(&image.in);
@@ -186,7 +194,7 @@ int dukd_cmd_upscale(int argc, char **argv) {
     dukd_texts inputs = {0};
     dukd_failure f = {0};
     const dukd_arg args[] = {
-        {"--model", "-m", DUKD_ARG_TEXT, "NET", "weights, as train writes them (net_g_best.safetensors)",
+        {"--model", "-m", DUKD_ARG_TEXT, "NET", "weights: net_g_best.safetensors of train, or a .pth file",
          &a.model},
         {"--output", "-o", DUKD_ARG_TEXT, "DIR", "folder for the results, NAME.png each", &a.folder},
         {"--opt", NULL, DUKD_ARG_TEXT, "OPT.yml",

@@ -113,9 +113,11 @@ static int add_difference(preview_run *p, const float *answer_values, dukd_failu
 static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]) {
     const preview_run *p = ctx;
     const dukd_graph *g = tap->network == STUDENT ? p->r->student->graph : p->r->teacher->graph;
-    int64_t up = dukd_graph_upscale(g);
     if (tap->layer || tap->from_layer || in[1] != dukd_graph_op(g, 0)->channels) return 1;
-    memcpy(out, (int64_t[4]){in[0], in[1], in[2] * up, in[3] * up}, 4 * sizeof *out);
+    if (dukd_graph_check_size(g, in[2], in[3], NULL)) return 1;
+    out[0] = in[0];
+    out[1] = dukd_graph_op(g, dukd_graph_output(g))->channels;
+    dukd_graph_size(g, dukd_graph_output(g), in[2], in[3], &out[2]);
     return 0;
 }
 

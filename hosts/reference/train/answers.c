@@ -14,12 +14,16 @@ typedef struct {
     int32_t room, used, done;  /* images: at most in a step; asked for; answered */
     float *in;                 /* room images, gathered */
     float *out;                /* room images */
+    float *drops;              /* room images, all paths of each; NULL: the network has none */
+    float *factors;            /* the same as an exec takes them, path by path, of one call */
+    int32_t dropping;          /* is any of the images not yet answered in training mode? */
     dukd_exec *exec;
 } group;
 
 typedef struct {
     const dukd_tensor *input;
     int32_t group, first, images;
+    int32_t own; /* in training mode: drawn for one tap */
 } request;
 
 struct dukd_answers {
@@ -79,13 +83,19 @@ static float *images(int32_t count, int64_t size) {
 }
 
 static int allocate(dukd_answers *a, group *g, dukd_failure *f) {
-    const int64_t up = dukd_graph_upscale(a->graph);
-    const int32_t channels = dukd_graph_op(a->graph, dukd_graph_output(a->graph))->channels;
+    int64_t size[2];
+    const dukd_value last = dukd_graph_output(a->graph);
+    dukd_graph_size(a->graph, last, g->height, g->width, size);
     g->in_size = (int64_t)dukd_graph_op(a->graph, 0)->channels * g->height * g->width;
-    g->out_size = channels * up * g->height * up * g->width;
+    g->out_size = dukd_graph_op(a->graph, last)->channels * size[0] * size[1];
     g->in = images(g->room, g->in_size);
     g->out = images(g->room, g->out_size);
-    if (!g->in || !g->out)
+    const int32_t paths = dukd_graph_drop_count(a->graph);
+    if (paths > 0) {
+        g->drops = images(g->room, paths);
+        g->factors = images(g->room, paths);
+    }
+    if (!g->in || !g->out || (paths > 0 && (!g->drops || !g->factors)))
         return dukd_fail_memory(f, "the teacher's answers",
                                 (unsigned long long)g->room * (unsigned long long)(g->in_size + g->out_size) *
                                     4);
@@ -126,6 +136,8 @@ void dukd_answers_destroy(dukd_answers *a) {
     for (int32_t i = 0; a->groups && i < a->group_count; i++) {
         free(a->groups[i].in);
         free(a->groups[i].out);
+        free(a->groups[i].drops);
+        free(a->groups[i].factors);
     }
     free(a->groups);
     free(a->requests);
@@ -134,7 +146,8 @@ void dukd_answers_destroy(dukd_answers *a) {
 
 void dukd_answers_begin(dukd_answers *a) {
     a->request_count = 0;
-    for (int32_t i = 0; i < a->group_count; i++) a->groups[i].used = a->groups[i].done = 0;
+    for (int32_t i = 0; i < a->group_count; i++)
+        a->groups[i].used = a->groups[i].done = a->groups[i].dropping = 0;
 }
 
 /* Do both name the same elements? */
@@ -146,9 +159,29 @@ static int same_tensor(const dukd_tensor *a, const dukd_tensor *b) {
     return memcmp(a->strides, b->strides, 4 * sizeof *a->strides) == 0;
 }
 
-int dukd_answers_want(dukd_answers *a, const dukd_tensor *input, int32_t *ticket, dukd_failure *f) {
+/* Notes the factors of new images, 1 where there are none. */
+static void keep_drops(const dukd_answers *a, group *g, int32_t images, const float *drops) {
+    const int32_t paths = dukd_graph_drop_count(a->graph);
+    for (int32_t n = 0; n < images; n++)
+        for (int32_t i = 0; i < paths; i++)
+            g->drops[(int64_t)(g->used + n) * paths + i] = drops ? drops[(int64_t)i * images + n] : 1;
+    if (drops && paths > 0) g->dropping = 1;
+}
+
+/* The factors of the images of one call, or NULL where all are in evaluation. */
+static const float *factors_of(const dukd_answers *a, group *g) {
+    const int32_t paths = dukd_graph_drop_count(a->graph);
+    if (!g->dropping) return NULL;
+    for (int32_t n = g->done; n < g->used; n++)
+        for (int32_t i = 0; i < paths; i++)
+            g->factors[(int64_t)i * g->room + n - g->done] = g->drops[(int64_t)n * paths + i];
+    return g->factors;
+}
+
+int dukd_answers_want(dukd_answers *a, const dukd_tensor *input, const float *drops, int32_t *ticket,
+                      dukd_failure *f) {
     for (int32_t i = 0; i < a->request_count; i++)
-        if (same_tensor(a->requests[i].input, input)) {
+        if (!drops && !a->requests[i].own && same_tensor(a->requests[i].input, input)) {
             *ticket = i;
             return 0;
         }
@@ -161,7 +194,9 @@ int dukd_answers_want(dukd_answers *a, const dukd_tensor *input, int32_t *ticket
     a->requests[a->request_count++] = (request){.input = input,
                                                 .group = (int32_t)(g - a->groups),
                                                 .first = g->used,
-                                                .images = (int32_t)input->shape[0]};
+                                                .images = (int32_t)input->shape[0],
+                                                .own = drops != NULL};
+    keep_drops(a, g, (int32_t)input->shape[0], drops);
     g->used += (int32_t)input->shape[0];
     return 0;
 }
@@ -183,7 +218,9 @@ static int run_group(dukd_answers *a, int32_t index, dukd_failure *f) {
     if (!fresh) return 0;
     if (fresh > 1) source = g->in + g->done * g->in_size;
     float *to = g->out + g->done * g->out_size;
+    dukd_exec_set_drops(g->exec, factors_of(a, g));
     int status = dukd_exec_forward(g->exec, g->used - g->done, source, &to, f);
+    g->dropping = 0;
     a->counts.passes += fresh;
     a->counts.images += g->used - g->done;
     g->done = g->used;

@@ -21,8 +21,10 @@ void dukd_answers_destroy(dukd_answers *a); /* NULL allowed */
 
 void dukd_answers_begin(dukd_answers *a); /* a new step: what was answered is forgotten */
 /* Asks for the network's output for `input` (N x 3 x h x w, f32, any strides), which stays as it is until the next step begins.
- * *ticket tells the answers apart. */
-int dukd_answers_want(dukd_answers *a, const dukd_tensor *input, int32_t *ticket, dukd_failure *f);
+ * *ticket tells the answers apart. drops: the network is in training mode and these are the factors of its drop paths, path by
+ * path for the input's images (copied); such an answer is nobody else's. NULL: evaluation. */
+int dukd_answers_want(dukd_answers *a, const dukd_tensor *input, const float *drops, int32_t *ticket,
+                      dukd_failure *f);
 int dukd_answers_run(dukd_answers *a,
                      dukd_failure *f); /* everything that was asked for and is not there yet */
 float *dukd_answers_value(const dukd_answers *a, int32_t ticket); /* N x 3 x H x W, dense */

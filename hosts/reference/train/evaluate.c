@@ -101,7 +101,9 @@ int32_t dukd_evaluate_overlap(const dukd_graph *g, int32_t overlap, int32_t *exa
 static int run_tiles(evaluator *v, runner *r, int32_t height, int32_t width, const float *input,
                      float *output, dukd_failure *f) {
     tiled t = {input, output, height, width, dukd_graph_upscale(r->graph)};
-    const dukd_tile_options o = {.tile = v->o->tile,
+    const dukd_tile_options o = {.tile = v->o->tile       ? v->o->tile
+                                         : height > width ? height
+                                                          : width,
                                  .overlap = dukd_evaluate_overlap(r->graph, v->o->overlap, NULL),
                                  .ctx = &t,
                                  .read = read_tile,
@@ -115,7 +117,9 @@ static int run_tiles(evaluator *v, runner *r, int32_t height, int32_t width, con
 
 static int run_network(evaluator *v, runner *r, int32_t height, int32_t width, const float *input,
                        float *output, dukd_failure *f) {
-    if (v->o->tile && (height > v->o->tile || width > v->o->tile))
+    const int32_t multiple =
+        dukd_graph_multiple(r->graph); /* other images are continued to it, by one tile or many */
+    if ((v->o->tile && (height > v->o->tile || width > v->o->tile)) || height % multiple || width % multiple)
         return run_tiles(v, r, height, width, input, output, f);
     dukd_exec *exec = NULL;
     const dukd_exec_spec spec = {.purpose = DUKD_INFER, .batch = 1, .height = height, .width = width};

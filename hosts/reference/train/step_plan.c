@@ -44,21 +44,27 @@ static int check_pass(const dukd_pass *p, uint32_t index, uint32_t networks, duk
 /* An earlier tap of the pass that is the same network's output for the same input, or NULL. */
 static const dukd_tap_slot *twin(const dukd_pass *p, const dukd_pass_slot *s, uint32_t i) {
     for (uint32_t k = 0; k < i; k++)
-        if (p->taps[k]->network == p->taps[i]->network && p->taps[k]->source_id == p->taps[i]->source_id)
+        if (p->taps[k]->network == p->taps[i]->network && p->taps[k]->source_id == p->taps[i]->source_id &&
+            ((p->taps[k]->flags ^ p->taps[i]->flags) & DUKD_TAP_MODE_TRAIN) == 0)
             return &s->taps[k];
     return NULL;
 }
 
 static int make_tap(dukd_tap_slot *t, const dukd_pass *p, uint32_t i, const dukd_graph *g,
                     dukd_network *student, const dukd_tap_slot *same, dukd_failure *f) {
-    const int64_t *in = p->inputs[p->taps[i]->source_id]->tensor->shape, up = dukd_graph_upscale(g);
-    const int64_t shape[4] = {in[0], dukd_graph_op(g, dukd_graph_output(g))->channels, in[2] * up,
-                              in[3] * up};
-    memcpy(t->shape, shape, sizeof shape);
+    const int64_t *in = p->inputs[p->taps[i]->source_id]->tensor->shape, *shape = t->shape;
+    t->shape[0] = in[0];
+    t->shape[1] = dukd_graph_op(g, dukd_graph_output(g))->channels;
+    dukd_graph_size(g, dukd_graph_output(g), in[2], in[3], &t->shape[2]);
     t->value = (dukd_tensor){
         .device = {DUKD_DEVICE_CPU, 0}, .ndim = 4, .dtype = {DUKD_TYPE_FLOAT, 32, 1}, .shape = t->shape};
     t->grad = t->value;
     t->ticket = -1;
+    const int64_t drops = (int64_t)dukd_graph_drop_count(g) * in[0];
+    if (drops > 0 && p->taps[i]->flags & DUKD_TAP_MODE_TRAIN) {
+        t->drops = dukd_weights_alloc(drops);
+        if (!t->drops) return dukd_fail_memory(f, "drop paths", 4ull * (unsigned long long)drops);
+    }
     if (p->taps[i]->network != 0) return 0;
     const int want = (p->taps[i]->flags & DUKD_TAP_WANT_GRAD) != 0;
     const dukd_exec_spec spec = {.purpose = want ? DUKD_TRAIN : DUKD_INFER,
@@ -132,7 +138,10 @@ int dukd_step_plan_create(dukd_step_plan *out, const dukd_plan *plan, const dukd
 void dukd_step_plan_free(dukd_step_plan *p) {
     for (uint32_t i = 0; p->passes && i < p->plan->n_passes; i++) {
         dukd_pass_slot *s = &p->passes[i];
-        for (uint32_t k = 0; s->taps && k < p->plan->passes[i]->n_taps; k++) free(s->taps[k].own);
+        for (uint32_t k = 0; s->taps && k < p->plan->passes[i]->n_taps; k++) {
+            free(s->taps[k].own);
+            free(s->taps[k].drops);
+        }
         free(s->taps);
         free((void *)s->values);
         free((void *)s->grads);
@@ -147,7 +156,8 @@ int dukd_step_plan_check(const dukd_step_plan *p, const dukd_pass *pass, dukd_fa
         return dukd_fail(f, DUKD_FAILED, "the plugin hands out pass %u of a plan of %u", pass->plan_index,
                          p->plan->n_passes);
     const dukd_pass *plan = p->plan->passes[pass->plan_index];
-    int same = !(pass->flags & ~PASS_FLAGS) && plan->n_inputs == pass->n_inputs && plan->n_taps == pass->n_taps;
+    int same =
+        !(pass->flags & ~PASS_FLAGS) && plan->n_inputs == pass->n_inputs && plan->n_taps == pass->n_taps;
     for (uint32_t i = 0; same && i < pass->n_inputs; i++) {
         const dukd_tensor *t = pass->inputs[i]->tensor;
         same = check_tensor(t) && t->data &&

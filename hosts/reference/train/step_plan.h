@@ -15,6 +15,7 @@ typedef struct {
     dukd_tensor value, grad; /* dense; grad.data is NULL where no gradient is wanted */
     float *own;              /* the student's output; NULL for the teacher's taps */
     int32_t ticket;          /* of the teacher's answer */
+    float *drops;            /* factors of the drop paths; NULL: evaluation, or a network without */
     dukd_exec *exec;         /* the student's: TRAIN where the gradient is wanted */
 } dukd_tap_slot;
 
