@@ -8,6 +8,7 @@
 
 #include "common/plugin_load.h"
 #include "train/answers.h"
+#include "train/drops.h"
 #include "train/sgd.h"
 #include "train/step_plan.h"
 #include "train/weights.h"
@@ -24,10 +25,12 @@ struct dukd_stepper {
     float *gradient;        /* of all parameters */
     float *input_room;      /* a dense copy of a student's input that is not */
     int64_t student_weights;
-    int gradient_broken; /* something that is not finite went into the gradient since it was cleared */
-    int broken;          /* the same in this iteration */
-    int moved;           /* an optimizer step was made since the average was updated */
-    dukd_exec *fresh;    /* the student's TRAIN exec whose activations are those of fresh_input */
+    int gradient_broken;  /* something that is not finite went into the gradient since it was cleared */
+    int broken;           /* the same in this iteration */
+    int moved;            /* an optimizer step was made since the average was updated */
+    dukd_failure refused; /* why a network cannot compute a tap of the plan */
+    int64_t iteration, first_sample; /* of the part that is run */
+    dukd_exec *fresh;                /* the student's TRAIN exec whose activations are those of fresh_input */
     const dukd_input *fresh_input;
     dukd_step_counts counts;
     dukd_losses losses;
@@ -47,15 +50,23 @@ int dukd_all_finite(const float *values, int64_t count) {
 /* ---------------------------------------------------------------- the session */
 
 static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]) {
-    const dukd_stepper *s = ctx;
+    dukd_stepper *s = ctx;
     const dukd_graph *g = tap->network == 0 ? s->o.student : tap->network == 1 ? s->o.teacher : NULL;
     if (!g || tap->from_layer || tap->layer || tap->source_kind != DUKD_SOURCE_INPUT) return 1;
-    if (in[1] != dukd_graph_op(g, 0)->channels || in[0] < 1 || in[2] < 1 || in[3] < 1) return 1;
-    const int64_t up = dukd_graph_upscale(g);
+    if (in[1] != dukd_graph_op(g, 0)->channels || in[0] < 1) return 1;
+    dukd_failure why = {0};
+    if (dukd_graph_check_size(g, in[2], in[3], &why)) {
+        dukd_fail(
+            &s->refused, DUKD_MISUSED,
+            "the %s cannot compute what each iteration of batches of %d x %d images needs: %s. Images scaled "
+            "down (zoom out) are %d times smaller: change datasets.train.gt_size, or switch zoom out off",
+            tap->network == 0 ? "student" : "teacher", (int)s->o.height, (int)s->o.width, why.message,
+            (int)s->o.scale);
+        return 1;
+    }
     out[0] = in[0];
     out[1] = dukd_graph_op(g, dukd_graph_output(g))->channels;
-    out[2] = in[2] * up;
-    out[3] = in[3] * up;
+    dukd_graph_size(g, dukd_graph_output(g), in[2], in[3], &out[2]);
     return 0;
 }
 
@@ -91,12 +102,36 @@ static int open_session(dukd_stepper *s, dukd_failure *f) {
     };
     dukd_error e = dukd_error_ready();
     int32_t code = o->plugin->create_session(&params, &s->session, &e);
+    if (code != DUKD_OK && s->refused.status)
+        return dukd_fail(f, s->refused.status, "%s", s->refused.message);
     if (code != DUKD_OK) return dukd_fail_plugin(f, "create_session", code, &e);
     code = o->plugin->get_plan(s->session, &s->plan, &e);
     return code == DUKD_OK ? 0 : dukd_fail_plugin(f, "get_plan", code, &e);
 }
 
 /* ---------------------------------------------------------------- one pass */
+
+/* Which images of a tap these are, for the draws of its drop paths. */
+static dukd_drop_key key_of(const dukd_stepper *s, const dukd_pass *pass, uint32_t i) {
+    return (dukd_drop_key){.seed = s->o.seed,
+                           .iteration = s->iteration,
+                           .first_sample = s->first_sample,
+                           .batch = s->o.batch / s->o.micro_batches,
+                           .network = pass->taps[i]->network,
+                           .pass = pass->plan_index,
+                           .tap = i};
+}
+
+/* Draws the drop paths of a student's tap in training mode; the same for the same tap, however often it is run. */
+static void set_drops(const dukd_stepper *s, const dukd_pass *pass, uint32_t i, dukd_tap_slot *t) {
+    if (!t->drops) {
+        dukd_exec_set_drops(t->exec, NULL);
+        return;
+    }
+    const dukd_drop_key key = key_of(s, pass, i);
+    dukd_drops_draw(s->o.student, &key, (int32_t)t->shape[0], t->drops);
+    dukd_exec_set_drops(t->exec, t->drops);
+}
 
 /* The student's output for a tap. A pass may have several with a gradient; an engine keeps the activations of the last one
  * alone, and backward runs the others again. */
@@ -110,6 +145,7 @@ static int student_forward(dukd_stepper *s, const dukd_pass *pass, uint32_t i, d
                 t->value.data = slot->taps[k].value.data;
         return 0;
     }
+    set_drops(s, pass, i, t);
     int status = dukd_exec_forward(t->exec, (int32_t)t->shape[0], dukd_dense(input->tensor, s->input_room),
                                    &t->own, f);
     if (pass->taps[i]->flags & DUKD_TAP_WANT_GRAD) {
@@ -144,6 +180,7 @@ static int student_backward(dukd_stepper *s, const dukd_pass *pass, uint32_t i, 
     if (!t->own) return 0; /* done with the tap that it is the same as */
     add_gradients_of_twins(pass, slot, i);
     if (s->fresh != t->exec || s->fresh_input != input) {
+        set_drops(s, pass, i, t);
         status = dukd_exec_forward(t->exec, (int32_t)t->shape[0], dukd_dense(input->tensor, s->input_room),
                                    &t->own, f);
         s->counts.student_passes++;
@@ -239,10 +276,17 @@ static int collect(dukd_stepper *s, const dukd_pass **held, uint32_t *count, int
 static int ask_teacher(dukd_stepper *s, const dukd_pass *const *held, uint32_t count, dukd_failure *f) {
     int status = 0;
     for (uint32_t p = 0; p < count; p++)
-        for (uint32_t i = 0; i < held[p]->n_taps && !status; i++)
-            if (held[p]->taps[i]->network != 0)
-                status = dukd_answers_want(s->answers, held[p]->inputs[held[p]->taps[i]->source_id]->tensor,
-                                           &s->slots.passes[held[p]->plan_index].taps[i].ticket, f);
+        for (uint32_t i = 0; i < held[p]->n_taps && !status; i++) {
+            const dukd_tap *tap = held[p]->taps[i];
+            dukd_tap_slot *slot = &s->slots.passes[held[p]->plan_index].taps[i];
+            if (tap->network == 0) continue;
+            if (slot->drops) {
+                const dukd_drop_key key = key_of(s, held[p], i);
+                dukd_drops_draw(s->o.teacher, &key, (int32_t)slot->shape[0], slot->drops);
+            }
+            status = dukd_answers_want(s->answers, held[p]->inputs[tap->source_id]->tensor, slot->drops,
+                                       &slot->ticket, f);
+        }
     return status || !s->answers ? status : dukd_answers_run(s->answers, f);
 }
 
@@ -250,6 +294,8 @@ static int run_part(dukd_stepper *s, const dukd_step *step, double rate, dukd_fa
     dukd_error e = dukd_error_ready();
     uint32_t count = 0;
     int done = 0;
+    s->iteration = step->iteration;
+    s->first_sample = step->first_sample;
     int32_t code = s->o.plugin->begin_step(s->session, step, &e);
     if (code != DUKD_OK) return dukd_fail_plugin(f, "begin_step", code, &e);
     if (s->answers) dukd_answers_begin(s->answers);

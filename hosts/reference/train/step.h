@@ -3,7 +3,7 @@
  * The stepper knows passes, not distillation (abi/dukd_plugin.h says what a host does). Passes are collected until the plugin
  * says WAIT or DONE; the teacher's taps of the collected ones are answered together (answers.h); then, pass by pass in the
  * plugin's order: clear the gradient where it says so, student forward, submit, backward, optimizer and average where it says
- * so. Teacher taps in training mode are accepted: no network of this host has operations that depend on the mode.
+ * so. In training mode (DUKD_TAP_MODE_TRAIN) drop paths are drawn (drops.h), for the student and for the teacher.
  *
  * With micro_batches m the batch is stepped through in m equal parts whose gradients add up. [one thread] */
 #ifndef DUKD_STEP_H
@@ -31,7 +31,7 @@ typedef struct {
     float *ema;     /* their average, changed by EMA_AFTER; NULL: none */
     double ema_decay;
     dukd_adam *adam;
-    int32_t sgd; /* 1: plain gradient descent, of adam's options with its weight_decay alone */
+    int32_t sgd;               /* 1: plain gradient descent, of adam's options with its weight_decay alone */
     const dukd_graph *teacher; /* NULL: none */
     const float *teacher_weights;
     int32_t scale;
