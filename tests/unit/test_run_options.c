@@ -371,7 +371,9 @@ static void wrong_values(void **state) {
     refused("scale: 2\nnetwork_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3}\n", NULL, 0,
             "opt.yml:2:", "network_g: EDSR enlarges 4 times, but scale is 2");
     refused_set("network_g.type=VDSR", "EDSR", NULL);
-    refused_set("train.optim_g.type=SGD", "train.optim_g.type", "Adam");
+    refused_set("train.optim_g.type=RMSprop", "train.optim_g.type", "Adam");
+    refused_set("train.optim_g.type=SGD", "train.optim_g.betas", "SGD has none");
+    refused_set("train.optim_g.momentum=0.9", "train.optim_g.momentum", "momentum 0");
     refused_set("train.optim_g.betas=[0.9]", "betas", "two");
     refused_set("train.optim_g.lr=-1", "train.optim_g.lr", NULL);
     refused_set("train.scheduler.type=StepLR", "MultiStepLR", NULL);

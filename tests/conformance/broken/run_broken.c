@@ -1,9 +1,10 @@
-/* Runs dukd-conform on the small plugin, whole and broken in each way there is, and looks which checks fail.
+/* Runs dukd-conform on the small plugin, or the small host, whole and broken in each way there is, and looks which checks fail.
  *
  *     conform_broken DUKD-CONFORM FOLDER [NAME...]
+ *     conform_broken_host DUKD-CONFORM BROKEN_HOST [NAME...]
  *
- * FOLDER holds small_NAME.so for each line of breaks.def, and small_nothing.so. Without names: all of them, and that no check of
- * dukd-conform is without a library that fails it. */
+ * FOLDER holds small_NAME.so for each line of breaks.def, and small_nothing.so; BROKEN_HOST takes the name of a line of
+ * breaks_host.def. Without names: all of them, and that no check of dukd-conform is without a line on which it alone fails. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,14 @@ typedef struct {
 
 static const line lines[] = {
     {"nothing", "", ""},
+#define BREAK(name, checks, arguments, what) {#name, checks, arguments},
+#ifdef BROKEN_HOSTS
+#include "breaks_host.def"
+#else
     {"nothing", "", "--option train.two_steps=true"},
     {"nothing", "", "--option train.w_zoom=0 --option train.crop=corner"},
-#define BREAK(name, checks, arguments, what) {#name, checks, arguments},
 #include "breaks.def"
+#endif
 #undef BREAK
 };
 enum { LINES = sizeof lines / sizeof *lines, ROOM = 1024, AT_ONCE = 4 };
@@ -52,8 +57,19 @@ static int count_words(const char *list) {
 
 static FILE *start(const char *program, const char *folder, const line *l) {
     char command[4096];
+#ifdef BROKEN_HOSTS
+    static const char all[] = "--plugin {plugin} --steps {steps} --micro {micro} --out {work}";
+    snprintf(command, sizeof command,
+             "'%s' --host \"'%s' --break %s %s\" --resumes \"'%s' --break %s %s --resume\" --loads \"'%s' "
+             "--break %s %s "
+             "--start {start}\" --weights {work}/weights.f32 --average {work}/average.f32 --rate 0.05 "
+             "--drops --json %s "
+             "2>/dev/null",
+             program, folder, l->name, all, folder, l->name, all, folder, l->name, all, l->arguments);
+#else
     snprintf(command, sizeof command, "'%s' '%s/small_%s.so' --json %s 2>/dev/null", program, folder, l->name,
              l->arguments);
+#endif
     return popen(command, "r");
 }
 
@@ -85,7 +101,11 @@ static int judge(FILE *report, const line *l) {
 static int uncovered(const char *program) {
     char command[2048], text[4 * ROOM], name[ROOM];
     int missing = 0, checks = 0;
+#ifdef BROKEN_HOSTS
+    snprintf(command, sizeof command, "'%s' --list --json --host x", program);
+#else
     snprintf(command, sizeof command, "'%s' --list --json", program);
+#endif
     FILE *list = popen(command, "r");
     while (list && fgets(text, sizeof text, list)) {
         int alone = 0;
@@ -93,7 +113,7 @@ static int uncovered(const char *program) {
         checks++;
         for (int i = 0; i < LINES; i++) alone |= strcmp(lines[i].checks, name) == 0;
         missing += !alone;
-        if (!alone) printf("%s: no library fails this check alone\n", name);
+        if (!alone) printf("%s: nothing fails this check alone\n", name);
     }
     if (list) pclose(list);
     if (!checks) printf("%s lists no checks\n", program);
@@ -123,6 +143,6 @@ int main(int argc, char **argv) {
         fflush(stdout);
     }
     if (argc == 3) wrong += uncovered(argv[1]);
-    printf("%d libraries, %d not as they should be\n", ran, wrong);
+    printf("%d runs of dukd-conform, %d not as they should be\n", ran, wrong);
     return wrong || !ran ? 1 : 0;
 }

@@ -117,7 +117,7 @@ static void note_session(const dukd_session *s, uint64_t seed) {
         (long long)s->lr_shape[0], (long long)s->lr_shape[1], (long long)s->lr_shape[2],
         (long long)s->lr_shape[3], s->scale, s->micro_count, (unsigned long long)seed,
         (unsigned long long)s->caps, s->network[0] != UINT32_MAX, s->network[1] != UINT32_MAX,
-        s->host.alloc != NULL, s->host.parallel_for != NULL, s->host.log != NULL);
+        s->host.alloc && s->host.free, s->host.parallel_for && s->host.max_threads, s->host.log != NULL);
 }
 
 /* ---- the plan ---- */
