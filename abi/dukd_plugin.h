@@ -26,7 +26,8 @@
  *
  * A host may take several passes before it submits them, in any order, to batch what the teacher has to do.
  * next_pass says DUKD_WAIT when the next pass depends on one that is not submitted yet (or must come after
- * its optimizer step): submit all you hold and do what their flags say, then ask again.
+ * its optimizer step): submit all you hold and do what their flags say, then ask again. A host that submits each pass
+ * before it asks for the next is never told to wait.
  *
  * The plugin cannot see whether flags were obeyed: a host may run a step only to look at its losses or to check a
  * gradient. It keeps no history either: iterations may repeat, jump and go back. A host that keeps no average of the
@@ -49,8 +50,9 @@
  * named pad are zero. Unknown flags are errors.
  *
  * ERRORS. Functions return an int32_t: DUKD_OK, a positive outcome, or a negative error. They take a
- * dukd_error that may be NULL and is written only on errors (never where its struct_size is too small); messages are
- * always terminated, cut at 255 bytes. After DUKD_E_ARGUMENT, _OPTION, _UNSUPPORTED and
+ * dukd_error that may be NULL and is written only on errors (never where its struct_size is too small): one struct can
+ * serve all calls, and what is in it after DUKD_OK is of an earlier error. Messages are always terminated, cut at 255
+ * bytes. After DUKD_E_ARGUMENT, _OPTION, _UNSUPPORTED and
  * _STATE nothing has changed. After any other error outputs are unspecified, and cancel_step and
  * destroy_session still work.
  *
@@ -183,7 +185,8 @@ typedef struct dukd_backend_info {
  * the default. A host passes every key that is not its own, not only those of the option table, so that a mistyped one is
  * refused with the right name. Texts are as YAML resolves them: true and false, decimal integers, numbers as C's
  * strtod reads them, strings without quotes. A list is a LIST, never a SCALAR of "[a, b]". A section that is there
- * but empty is a null of the section's own name ("train.noisy"). */
+ * but empty is a null of the section's own name ("train.noisy"). A host without lists can pass a list of one as a
+ * SCALAR. Whoever has no file to name gives a place that helps all the same ("command line"). */
 #define DUKD_VALUE_SCALAR 1u
 #define DUKD_VALUE_LIST   2u
 #define DUKD_VALUE_NULL   3u
@@ -200,7 +203,9 @@ typedef struct dukd_option {
 
 typedef struct dukd_tap dukd_tap;
 
-/* What the host can do; unknown bits are ignored. A plugin that needs more refuses the session and says what. */
+/* What the host can do; unknown bits are ignored. A plugin that needs more refuses the session and says what. So a host
+ * without a cap never sees what the cap is for: without OTHER_GRAD only taps of the student have WANT_GRAD. A
+ * host whose networks do the same in both modes has MODE_TRAIN. */
 #define DUKD_CAP_TWO_STEPS  0x01ull /* several OPTIMIZE_AFTER in a step */
 #define DUKD_CAP_LAYERS     0x02ull /* taps with from_layer or layer set */
 #define DUKD_CAP_DERIVED    0x04ull /* taps computed from earlier taps */
@@ -220,7 +225,8 @@ typedef struct dukd_host {
     const char *const *networks; /* [n_networks] names: "student" is one of them, "teacher" and "features"
                                     where there are such */
     /* Shape of what tap `tap` gives for an input of shape `in`; `in` is that of the tap's source. Not 0: the
-     * network cannot take this input or has no such layer. Required. Called inside create_session only. */
+     * network cannot take this input or has no such layer; the plugin words the message. Required. Called inside
+     * create_session only. */
     int32_t (*tap_shape)(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]);
     /* Memory for what the plugin makes (images, workspaces). `align` is a power of two. On CUDA `stream`
      * orders the use. May be NULL, both or none: the plugin then allocates by itself. alloc returns NULL when
@@ -268,8 +274,9 @@ typedef struct dukd_step {
     uint32_t flags;       /* 0 */
     int64_t iteration;    /* from 1; the same for all micro-batches of a step */
     int64_t first_sample; /* >= 0: global index of this batch's first image, counted over the run and over all
-                             ranks: images n has index first_sample + n. The draws depend on it, so that ranks
-                             and micro-batches draw as one. */
+                             ranks: image n has index first_sample + n. The draws depend on it, so that ranks
+                             and micro-batches draw as one. With r ranks of N images and m micro-batches:
+                             ((iteration - 1) m + micro_index) N r + rank N. */
     uint32_t micro_index; /* 0 .. micro_count - 1 */
     uint32_t micro_count; /* as in the session's params */
     /* Values in [0, 1]; the data stay unchanged until end_step or cancel_step (inputs may alias them), the structs are
@@ -303,6 +310,7 @@ typedef struct dukd_origin {
     const uint32_t *augment;    /* [n_samples] DUKD_AUGMENT_... bits; NULL: none */
 } dukd_origin;
 
+/* Values as LR and HR have them, but not clamped: an image that was scaled down can leave [0, 1]. */
 typedef struct dukd_input {
     uint32_t struct_size;
     uint32_t id; /* index in its pass */
@@ -332,7 +340,7 @@ struct dukd_tap {
 };
 
 #define DUKD_PASS_ZERO_GRAD_BEFORE 0x1u /* clear all parameter gradients before backward */
-#define DUKD_PASS_BACKWARD         0x2u /* a tap of this pass wants its gradient */
+#define DUKD_PASS_BACKWARD         0x2u /* a tap of this pass wants its gradient: backpropagate from each that does */
 #define DUKD_PASS_OPTIMIZE_AFTER   0x4u /* an optimizer step, after the backward of this and earlier passes */
 #define DUKD_PASS_EMA_AFTER        0x8u /* one update of the weights' average, after the optimizer step */
 
@@ -350,7 +358,8 @@ typedef struct dukd_pass {
 } dukd_pass;
 
 /* Every pass that a step can hand out, each at most once a (micro-)step, with the same inputs' shapes and taps. Flags are
- * those of a step without micro-batches. */
+ * those of a step without micro-batches. So memory for values and gradients can be made once for each plan_index, here or
+ * when the pass first comes, and KEEP needs nothing more; a host that does not want to know beforehand need not ask. */
 typedef struct dukd_plan {
     uint32_t struct_size;
     uint32_t n_passes;
@@ -380,7 +389,7 @@ typedef struct dukd_losses {
     uint32_t struct_size;
     uint32_t n_losses; /* out */
     int64_t iteration; /* out */
-    /* out: [n_losses] "l_rec", ..., "l_total"; the same in every step; until destroy_session */
+    /* out: [n_losses] "l_rec", ..., "l_total" (anywhere among them); the same in every step; until destroy_session */
     const char *const *names;
     /* out: [n_losses] means over the batch and the micro-batches; until the next end_step */
     const double *values;

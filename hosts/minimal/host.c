@@ -16,7 +16,7 @@ enum { MAX_PASSES = 16, MAX_TAPS = 16, MAX_OPTIONS = 64 };
 static const char *const names[NETWORKS] = {"student", "teacher"};
 static const int sides[NETWORKS] = {3, 5}; /* a network is FILTERS filters of side x side weights */
 static float weights[NETWORKS][WEIGHTS], gradient[WEIGHTS], average[WEIGHTS]; /* these two: the student's */
-static const dukd_tensor *values[MAX_PASSES][MAX_TAPS], *grads[MAX_PASSES][MAX_TAPS]; /* [plan_index][tap] */
+static const dukd_tensor *lr, *hr, *values[MAX_PASSES][MAX_TAPS], *grads[MAX_PASSES][MAX_TAPS];
 static const dukd_plugin *plugin;
 static dukd_session *session;
 static dukd_error error = {DUKD_ERROR_SIZE, 0, ""};
@@ -140,7 +140,6 @@ int main(int argc, char **argv) {
     static const dukd_option *list[MAX_OPTIONS];
     static const char *texts[MAX_OPTIONS];
     const int64_t low[4] = {BATCH, COLOURS, PATCH, PATCH}, high[4] = {BATCH, COLOURS, HR_PATCH, HR_PATCH};
-    const dukd_tensor *lr = new_tensor(low), *hr = new_tensor(high);
     uint32_t n = 0, micro = 1;
     int64_t tenth = 30;
     double first = 0, last = 0;
@@ -161,6 +160,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < WEIGHTS; i++) /* the teacher; for the right or lower half, mirrored */
         weights[TEACHER][i] = half[i / 50 ? 4 - i / 5 % 5 : i / 5 % 5] * half[i / 25 % 2 ? 4 - i % 5 : i % 5];
     open_plugin(argv[1]);
+    lr = new_tensor(low), hr = new_tensor(high);
     services.struct_size = DUKD_HOST_SIZE;
     services.n_networks = NETWORKS;
     services.networks = names;
