@@ -155,7 +155,7 @@ int main(int argc, char **argv) {
         if (!strcmp(key, "iterations")) tenth = strtol(texts[i], NULL, 10) / 10;
         if (!strcmp(key, "micro")) micro = (uint32_t)strtol(texts[i], NULL, 10);
     }
-    if (argc < 2 || tenth < 1 || micro < 1)
+    if (argc < 2 || tenth < 1 || micro < 1 || micro > 1024)
         return failed(2, "usage", "PLUGIN.so [iterations=300] [micro=1] [KEY=VALUE]...");
     for (int i = 0; i < WEIGHTS; i++) /* the teacher; for the right or lower half, mirrored */
         weights[TEACHER][i] = half[i / 50 ? 4 - i / 5 % 5 : i / 5 % 5] * half[i / 25 % 2 ? 4 - i % 5 : i % 5];

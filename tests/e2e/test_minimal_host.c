@@ -97,6 +97,7 @@ static void what_is_wrong_is_said(void **state) {
     assert_said(run("libc.so.6", ""), 1, "no plugin: ");
     assert_said(run(DUKD_PLUGIN, "train.mode"), 2, "not KEY=VALUE");
     assert_said(run(DUKD_PLUGIN, "iterations=9"), 2, "usage: ");
+    assert_said(run(DUKD_PLUGIN, "micro=-1"), 2, "usage: ");
     assert_said(run("", ""), 2, "usage: ");
 }
 
