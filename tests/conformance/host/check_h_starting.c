@@ -61,8 +61,7 @@ static const conform_check checks[] = {
     {"params", "sizes, flags and members of params and host are those of this draft (dukd_session_params)",
      check_params},
     {"options", "options arrive as scalars, lists and nulls, with their texts (dukd_option)", check_options},
-    {"tap-shape", "as many images as there were; refuses layers and channels that are not there (tap_shape)",
-     check_shape},
+    {"tap-shape", "as many images as there were; refuses layers that are not there (tap_shape)", check_shape},
 };
 const conform_group host_starting = {"starting", "the library, the session, the networks", 1, checks,
                                      sizeof checks / sizeof *checks};
