@@ -22,6 +22,16 @@ dukd_value dukd_blocks_colours_out(dukd_graph *g, dukd_value x, const double mea
     return dukd_graph_affine(g, x, factors, shifts);
 }
 
+dukd_value dukd_blocks_conv_shape(dukd_graph *g, dukd_value x, const dukd_conv_shape *shape,
+                                  const char *format, ...) {
+    char name[160];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    return dukd_graph_conv_shape(g, x, shape, name);
+}
+
 dukd_value dukd_blocks_conv(dukd_graph *g, dukd_value x, int32_t out_channels, int32_t kernel,
                             const char *format, ...) {
     char name[160]; /* longer than a graph takes, so that the graph reports it */

@@ -21,5 +21,7 @@ int dukd_blocks_check_scale(int32_t scale, const char *network, dukd_failure *f)
 /* A 3 x 3, 1 x 1, .. convolution whose name is made as printf does. */
 dukd_value dukd_blocks_conv(dukd_graph *g, dukd_value x, int32_t out_channels, int32_t kernel,
                             const char *format, ...) __attribute__((format(printf, 5, 6)));
+dukd_value dukd_blocks_conv_shape(dukd_graph *g, dukd_value x, const dukd_conv_shape *shape,
+                                  const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 #endif

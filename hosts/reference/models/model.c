@@ -7,14 +7,16 @@
 #include <string.h>
 
 #include "common/nearest.h"
+#include "models/carn_m.h"
 #include "models/edsr.h"
+#include "models/imdn.h"
 #include "models/rcan.h"
+#include "models/rfdn.h"
 #include "models/swinir.h"
 
 static const dukd_model_type *const types[] = {
-    &dukd_model_edsr,
-    &dukd_model_rcan,
-    &dukd_model_swinir,
+    &dukd_model_edsr, &dukd_model_rcan, &dukd_model_swinir,
+    &dukd_model_imdn, &dukd_model_rfdn, &dukd_model_carn_m,
 };
 enum { TYPE_COUNT = sizeof types / sizeof *types };
 

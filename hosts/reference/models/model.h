@@ -53,7 +53,8 @@ typedef struct {
 typedef struct {
     const char *theirs; /* "body.#.body.0" */
     const char *ours;   /* "body.#.conv1"; NULL where `mean` is set */
-    int32_t mean; /* -1, 1: a layer that takes the mean colour off, puts it back: constants of our graph, which the file's
+    int32_t
+        mean; /* -1, 1: a layer that takes the mean colour off, puts it back: constants of our graph, which the file's
                    * must be equal to. 0: any other layer */
 } dukd_model_alias;
 

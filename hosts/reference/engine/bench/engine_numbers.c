@@ -1,10 +1,11 @@
-/* dukd-engine-numbers: forward and backward of an EDSR on the engine, from and to files of raw f32. The other half of
- * tools/check_edsr_torch.py, which makes the numbers and judges the answers.
+/* dukd-engine-numbers: forward and backward of a network on the engine, from and to files of raw f32. The other half of
+ * tools/check_networks_torch.py, which makes the numbers and judges the answers.
  *
- *     dukd-engine-numbers FEAT BLOCKS SCALE RES_SCALE BATCH HEIGHT WIDTH f32|bf16 DIR
+ *     dukd-engine-numbers NETWORK 'KEY=VALUE ...' BATCH HEIGHT WIDTH f32|bf16 DIR
  *
- * reads DIR/weights, DIR/input, DIR/cotangent; writes DIR/output, DIR/d_input, DIR/d_weights; prints one line a
- * parameter: its name and its number of elements. */
+ * NETWORK and its options are those of option files ("SwinIR", "depths=[6,6]"). Prints the multiply-adds of an image and one
+ * line a parameter: its name and its number of elements. Then reads DIR/weights, DIR/input, DIR/cotangent and writes
+ * DIR/output, DIR/d_input, DIR/d_weights; without a DIR/weights it ends after printing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,27 +84,58 @@ fail:
     return status;
 }
 
+/* "num_feat=8 depths=[2,2]" as settings; a value without brackets is a scalar, one in them a list. */
+static int read_model(dukd_model_spec *out, const char *type, char *words, dukd_failure *f) {
+    enum { MOST = DUKD_MODEL_MAX_OPTIONS, ITEMS = 128 };
+    const char *items[ITEMS];
+    dukd_model_setting settings[MOST];
+    int32_t count = 0, used = 0;
+    for (char *word = strtok(words, " "); word; word = strtok(NULL, " ")) {
+        char *value = strchr(word, '=');
+        if (!value || count == MOST)
+            return dukd_fail(f, DUKD_MISUSED, "options are KEY=VALUE, not '%s'", word);
+        *value++ = '\0';
+        dukd_model_setting *s = &settings[count++];
+        *s = (dukd_model_setting){.key = word, .texts = &items[used], .is_list = *value == '['};
+        if (s->is_list) {
+            value++;
+            value[strcspn(value, "]")] = '\0';
+        }
+        for (char *end = value; used < ITEMS; value = end + 1) {
+            end = value + (s->is_list ? strcspn(value, ",") : strlen(value));
+            const int last = *end == '\0';
+            *end = '\0';
+            items[used++] = value;
+            s->count++;
+            if (last) break;
+        }
+    }
+    return dukd_model_spec_read(out, type, NULL, NULL, settings, count, f);
+}
+
 int main(int argc, char **argv) {
-    if (argc != 10) {
-        fputs("usage: dukd-engine-numbers FEAT BLOCKS SCALE RES_SCALE BATCH HEIGHT WIDTH f32|bf16 DIR\n",
-              stderr);
+    if (argc != 8) {
+        fputs("usage: dukd-engine-numbers NETWORK 'KEY=VALUE ...' BATCH HEIGHT WIDTH f32|bf16 DIR\n", stderr);
         return DUKD_MISUSED;
     }
-    const char *keys[] = {"num_feat", "num_block", "upscale", "res_scale", "num_in_ch", "num_out_ch"};
-    const char *texts[] = {argv[1], argv[2], argv[3], argv[4], "3", "3"};
-    dukd_model_setting settings[6];
-    for (int i = 0; i < 6; i++) settings[i] = (dukd_model_setting){keys[i], &texts[i], 1, 0, NULL};
     dukd_failure f = {0};
     dukd_model_spec model;
     dukd_graph *g = NULL;
-    int status = dukd_model_spec_read(&model, "EDSR", NULL, NULL, settings, 6, &f);
+    int status = read_model(&model, argv[1], argv[2], &f);
     if (status == DUKD_DONE) status = dukd_model_build(&g, &model, &f);
     if (status == DUKD_DONE) {
+        dukd_exec_spec spec = {
+            .purpose = DUKD_TRAIN, .batch = atoi(argv[3]), .height = atoi(argv[4]), .width = atoi(argv[5])};
+        printf("multiply-adds %lld\n", (long long)dukd_graph_multiply_adds(g, spec.height, spec.width));
         for (int32_t i = 0; i < dukd_graph_param_count(g); i++)
             printf("%s %lld\n", dukd_graph_param(g, i)->name, (long long)dukd_graph_param(g, i)->count);
-        dukd_exec_spec spec = {
-            .purpose = DUKD_TRAIN, .batch = atoi(argv[5]), .height = atoi(argv[6]), .width = atoi(argv[7])};
-        status = run(g, &spec, strcmp(argv[8], "bf16") == 0 ? DUKD_BF16 : DUKD_F32, argv[9], &f);
+        char path[4096];
+        snprintf(path, sizeof path, "%s/weights", argv[7]);
+        FILE *weights = fopen(path, "rb");
+        if (weights) {
+            fclose(weights);
+            status = run(g, &spec, strcmp(argv[6], "bf16") == 0 ? DUKD_BF16 : DUKD_F32, argv[7], &f);
+        }
     }
     dukd_graph_destroy(g);
     if (status != DUKD_DONE && f.message[0]) fprintf(stderr, "dukd-engine-numbers: %s\n", f.message);
