@@ -96,11 +96,11 @@ void dukd_run_image_add(const dukd_worker *w, const dukd_tensor *out, const dukd
 }
 
 void dukd_run_channel_sums(const dukd_worker *w, float *out, const dukd_tensor *x) {
-    enum { WIDTH = 64 };
+    /* Whole vectors: the last run of channels begins early enough to have the width of the others. */
+    int64_t n = x->channels, width = n >= 64 ? 64 : n >= 32 ? 32 : n >= 16 ? 16 : n;
     const dukd_layout_kernels *k = kernels_of(w, x);
 #pragma omp parallel for num_threads(threads_for(w, x)) schedule(static)
-    for (int64_t c = 0; c < x->channels; c += WIDTH)
-        k->channel_sums(out, x, c, c + WIDTH < x->channels ? c + WIDTH : x->channels);
+    for (int64_t c = 0; c < n; c += width) k->channel_sums(out, x, c + width < n ? c : n - width, width, c);
 }
 
 void dukd_run_affine(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x, const float *factors,

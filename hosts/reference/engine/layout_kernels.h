@@ -11,8 +11,9 @@ typedef struct {
     void (*scale)(void *out, const void *x, float factor, int64_t n);
     void (*add)(void *out, const void *a, const void *b, int64_t n);
     void (*scale_add)(void *out, const void *x, float factor, const void *b, int64_t n);
-    /* Channels [begin, end), at most 64, of all pixels of an NHWC tensor. */
-    void (*channel_sums)(float *out, const dukd_tensor *x, int64_t begin, int64_t end);
+    /* Channels begin .. begin + width - 1 of all pixels of an NHWC tensor; width is 64, 32 or less. Those from `from` on are
+     * written. */
+    void (*channel_sums)(float *out, const dukd_tensor *x, int64_t begin, int64_t width, int64_t from);
     /* Rows [begin, end) of all images, counted through: row y of image n is n * height + y. Shuffles count the rows
      * of the larger tensor. */
     void (*affine)(const dukd_tensor *out, const dukd_tensor *x, const float *factors, const float *shifts,

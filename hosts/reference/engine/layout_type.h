@@ -35,24 +35,32 @@ static void NAME(scale_add)(void *out, const void *x, float factor, const void *
 }
 
 /* Runs of pixels are summed by themselves first: the error of a sum grows with its length. */
-static void NAME(channel_sums)(float *out, const dukd_tensor *x, int64_t begin, int64_t end) {
-    enum { WIDTH = 64, RUN = 256 };
-    int64_t pixels = (int64_t)x->images * x->height * x->width, n = end - begin;
-    const T *a = (const T *)x->data + begin;
-    float whole[WIDTH] = {0};
-    for (int64_t first = 0; first < pixels; first += RUN) {
-        int64_t last = first + RUN < pixels ? first + RUN : pixels;
-        float part[WIDTH] = {0};
-        if (n == WIDTH) {
-            for (int64_t p = first; p < last; p++)
-                for (int k = 0; k < WIDTH; k++) part[k] += LOAD(a[p * x->channels + k]);
-        } else {
-            for (int64_t p = first; p < last; p++)
-                for (int64_t k = 0; k < n; k++) part[k] += LOAD(a[p * x->channels + k]);
-        }
-        for (int64_t k = 0; k < n; k++) whole[k] += part[k];
+#ifndef DUKD_LAYOUT_SUMS
+#define DUKD_LAYOUT_SUMS
+enum { SUM_RUN = 256 };
+#define DUKD_SUM_RUNS(WIDTH)                                                                                 \
+    for (int64_t first = 0; first < pixels; first += SUM_RUN) {                                              \
+        int64_t last = first + SUM_RUN < pixels ? first + SUM_RUN : pixels;                                  \
+        float part[64] = {0};                                                                                \
+        for (int64_t p = first; p < last; p++)                                                               \
+            for (int64_t k = 0; k < (WIDTH); k++) part[k] += LOAD(a[p * x->channels + k]);                   \
+        for (int64_t k = 0; k < (WIDTH); k++) whole[k] += part[k];                                           \
     }
-    for (int64_t k = 0; k < n; k++) out[begin + k] = whole[k];
+#endif
+
+static void NAME(channel_sums)(float *out, const dukd_tensor *x, int64_t begin, int64_t width, int64_t from) {
+    int64_t pixels = (int64_t)x->images * x->height * x->width;
+    const T *a = (const T *)x->data + begin;
+    float whole[64] = {0};
+    if (width == 64)
+        DUKD_SUM_RUNS(64)
+    else if (width == 32)
+        DUKD_SUM_RUNS(32)
+    else if (width == 16)
+        DUKD_SUM_RUNS(16)
+    else
+        DUKD_SUM_RUNS(width)
+    for (int64_t k = from - begin; k < width; k++) out[begin + k] = whole[k];
 }
 
 static void NAME(affine)(const dukd_tensor *out, const dukd_tensor *x, const float *factors,

@@ -20,6 +20,8 @@ void dukd_run_leaky_relu_back(const dukd_worker *w, const dukd_tensor *d, const 
 /* With erf, not its tanh form; relative error 6e-7 (1 + x^2 / 16), of the gradient 3e-7 absolute. */
 void dukd_run_gelu(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x);
 void dukd_run_gelu_back(const dukd_worker *w, const dukd_tensor *d, const dukd_tensor *x); /* d *= gelu'(x) */
+/* The same, and x = gelu(x), which costs little more. */
+void dukd_run_gelu_back_again(const dukd_worker *w, const dukd_tensor *d, const dukd_tensor *x);
 void dukd_run_sigmoid(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x);
 void dukd_run_sigmoid_back(const dukd_worker *w, const dukd_tensor *d,
                            const dukd_tensor *y); /* d *= y (1 - y) */

@@ -36,6 +36,15 @@ void dukd_run_gelu_back(const dukd_worker *w, const dukd_tensor *d, const dukd_t
     each(w, DUKD_EACH_GELU_BACK, d, d, x, 0);
 }
 
+void dukd_run_gelu_back_again(const dukd_worker *w, const dukd_tensor *d, const dukd_tensor *x) {
+    const dukd_ops_kernels *k = dukd_ops_of(w, d->type);
+#pragma omp parallel num_threads(dukd_threads_for(w, d))
+    {
+        dukd_span s = dukd_my_share(dukd_tensor_elements(d), UNIT);
+        k->gelu_back_again(dukd_tensor_at(d, s.begin), dukd_tensor_at(x, s.begin), s.end - s.begin);
+    }
+}
+
 void dukd_run_sigmoid(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x) {
     each(w, DUKD_EACH_SIGMOID, out, x, NULL, 0);
 }

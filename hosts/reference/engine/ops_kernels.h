@@ -56,6 +56,7 @@ typedef struct {
 typedef struct {
     /* elements [0, n) */
     void (*each[DUKD_EACH_COUNT])(void *out, const void *a, const void *b, float factor, int64_t n);
+    void (*gelu_back_again)(void *d, void *x, int64_t n); /* d *= gelu'(x), x = gelu(x) */
     void (*multiply)(void *out, const void *a, const void *b, const void *addend, float factor, int64_t n);
     /* `pixels` neighbouring pixels */
     void (*map_channels)(void *out, const dukd_channel_map *m, int64_t pixels);

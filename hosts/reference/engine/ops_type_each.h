@@ -35,6 +35,16 @@ static void NAME(gelu_back)(void *out, const void *a, const void *b, float facto
         PUT(o + i, vec_mul(GET(d + i, n - i), vec_gelu_slope(GET(x + i, n - i))), n - i);
 }
 
+static void NAME(gelu_back_again)(void *out, void *in, int64_t n) {
+    T *d = out, *x = in;
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec v = GET(x + i, n - i);
+        vec_normal normal = vec_normal_of(v);
+        PUT(d + i, vec_mul(GET(d + i, n - i), vec_fma(v, normal.density, normal.below)), n - i);
+        PUT(x + i, vec_mul(v, normal.below), n - i);
+    }
+}
+
 static void NAME(sigmoid)(void *out, const void *a, const void *b, float factor, int64_t n) {
     T *o = out;
     const T *x = a;

@@ -32,11 +32,11 @@ static int64_t windows_of(const dukd_tensor *qkv, const dukd_attention *a) {
     return (int64_t)qkv->images * (qkv->height / a->window) * (qkv->width / a->window);
 }
 
-/* Groups of windows whose gradients of the table are summed together: 64, or fewer where that leaves a group less than four
- * windows, but 8 where there are so many. */
+/* Groups of windows whose gradients of the table are summed together: 64, or fewer where that leaves a group less than 16
+ * windows (what a group costs at its end is that of two windows), but 8 where there are so many. */
 static int64_t groups_of(const dukd_tensor *qkv, const dukd_attention *a) {
     int64_t windows = windows_of(qkv, a);
-    int64_t groups = windows / 4 < 8 ? 8 : windows / 4 < 64 ? windows / 4 : 64;
+    int64_t groups = windows / 16 < 8 ? 8 : windows / 16 < 64 ? windows / 16 : 64;
     return windows < groups ? windows : groups;
 }
 

@@ -53,6 +53,24 @@ static int64_t run_index(const dukd_run_conv *c, int64_t out, int64_t in, int64_
     return ((m * (c->in_channels / c->groups) + s) * c->side + dy) * c->side + dx;
 }
 
+/* Whole kernels are copied, each turned where it is transposed: no shuffle was swallowed. */
+static void pack_kernels(const dukd_run_conv *c, const float *w, float *run, int transposed) {
+    int64_t outs = c->weight->dims[0], ins = c->weight->dims[1], size = (int64_t)c->kernel * c->kernel;
+    for (int64_t out = 0; out < outs; out++) {
+        int64_t m = memory_channel(out, outs, c->order);
+        for (int64_t in = 0; in < ins; in++, w += size) {
+            int64_t s = memory_channel(in, ins, c->source_order);
+            if (transposed) {
+                float *to = run + (s * c->out_channels + m) * size + size - 1;
+                for (int64_t k = 0; k < size; k++) to[-k] = w[k] * c->scale;
+            } else {
+                float *to = run + (m * (c->in_channels / c->groups) + s) * size;
+                for (int64_t k = 0; k < size; k++) to[k] = w[k] * c->scale;
+            }
+        }
+    }
+}
+
 /* No reordering at all: the parameter's elements are the run weights'. */
 static int is_plain(const dukd_run_conv *c) {
     return c->spread == 1 && c->order == 1 && c->source_order == 1 && c->out_channels == c->weight->dims[0];
@@ -63,6 +81,10 @@ void dukd_run_conv_pack(const dukd_run_conv *c, const float *flat, float *run, f
     const int64_t *dims = c->weight->dims;
     if (is_plain(c) && !transposed) {
         for (int64_t e = 0; e < c->weight->count; e++) run[e] = w[e] * c->scale;
+    } else if (c->spread == 1) {
+        if (dukd_run_conv_elements(c) != c->weight->count) /* channels that only pad */
+            memset(run, 0, (size_t)dukd_run_conv_elements(c) * sizeof *run);
+        pack_kernels(c, w, run, transposed);
     } else {
         memset(run, 0, (size_t)dukd_run_conv_elements(c) * sizeof *run);
         for (int64_t out = 0; out < dims[0]; out++)
@@ -88,6 +110,15 @@ void dukd_run_conv_unpack(const dukd_run_conv *c, float *d_flat, const float *d_
     const int64_t *dims = c->weight->dims;
     if (is_plain(c)) {
         for (int64_t e = 0; e < c->weight->count; e++) w[e] += d_run[e] * c->scale;
+    } else if (c->spread == 1) {
+        int64_t size = (int64_t)c->kernel * c->kernel, ins = c->in_channels / c->groups;
+        for (int64_t out = 0; out < dims[0]; out++)
+            for (int64_t in = 0; in < dims[1]; in++, w += size) {
+                const float *from = d_run + (memory_channel(out, dims[0], c->order) * ins +
+                                             memory_channel(in, dims[1], c->source_order)) *
+                                                size;
+                for (int64_t k = 0; k < size; k++) w[k] += from[k] * c->scale;
+            }
     } else {
         for (int64_t out = 0; out < dims[0]; out++)
             for (int64_t in = 0; in < dims[1]; in++)

@@ -7,6 +7,7 @@
 enum {
     LANES = 16,
     PART_PIXELS = 2 * 48 * 48, /* of the input, that inference takes at a time at least */
+    PART_BYTES = 4 << 20,      /* of the body's widest value, that training takes at a time */
 };
 
 /* ---- values ---- */
@@ -105,7 +106,9 @@ static void choose_kept(onednn_planner *s) {
     for (int32_t i = 0; i < p->fused.count; i++) note_kept(s, i);
     for (int32_t i = 0; i < p->fused.count; i++) {
         dukd_node_kind kind = p->fused.nodes[i].kind;
-        int cheap = kind == DUKD_NODE_GELU || kind == DUKD_NODE_LAYER_NORM;
+        /* A norm again costs 2 % of a step of SwinIR for a fifth of its memory: not where numbers are small. */
+        int cheap =
+            kind == DUKD_NODE_GELU || (kind == DUKD_NODE_LAYER_NORM && p->network->type == DUKD_TYPE_F32);
         if (s->again[i] && !cheap) s->keep[i] = 1;
         if (s->keep[i]) s->again[i] = 0;
     }
@@ -180,10 +183,28 @@ static int plan_memory(onednn_program *p, dukd_failure *f) {
     return status;
 }
 
-static int32_t choose_part(const dukd_exec_spec *spec) {
-    if (spec->purpose == DUKD_TRAIN) return spec->batch;
-    int64_t pixels = (int64_t)spec->height * spec->width, images = (PART_PIXELS + pixels - 1) / pixels;
-    return images < spec->batch ? (int32_t)images : spec->batch;
+/* Training takes as many images at a time as leave a body's values in the cache, but one for each thread. */
+static int32_t choose_train_part(const onednn_program *p) {
+    int64_t widest = 1;
+    for (int32_t i = 0; i < p->fused.count; i++) {
+        const dukd_node *n = &p->fused.nodes[i];
+        int64_t size[2], bytes;
+        if (n->kind == DUKD_NODE_OUTPUT || n->up != 1) continue;
+        size_of(p, n, size);
+        bytes = n->channels * size[0] * size[1] * dukd_type_bytes(p->network->type);
+        if (bytes > widest) widest = bytes;
+    }
+    int64_t images = PART_BYTES / widest, threads = p->network->engine->worker.threads;
+    if (images < threads) images = threads;
+    int32_t part = images < p->batch ? (int32_t)images : p->batch;
+    while (p->batch % part != 0) part++; /* a divisor, and rather more images than less */
+    return part;
+}
+
+static int32_t choose_part(const onednn_program *p) {
+    if (p->purpose == DUKD_TRAIN) return choose_train_part(p);
+    int64_t pixels = (int64_t)p->height * p->width, images = (PART_PIXELS + pixels - 1) / pixels;
+    return images < p->batch ? (int32_t)images : p->batch;
 }
 
 static int plan_nodes(onednn_planner *s) {
@@ -206,28 +227,29 @@ int onednn_plan(onednn_program *p, const dukd_exec_spec *spec, int drops, dukd_f
     p->batch = spec->batch;
     p->height = spec->height;
     p->width = spec->width;
-    p->part = choose_part(spec);
     p->output_count = spec->output_count;
     dukd_fuse_mode mode = {.train = spec->purpose == DUKD_TRAIN, .drops = drops};
     int status = dukd_fuse(&p->fused, p->network->graph, spec->outputs, spec->output_count, mode, f);
     if (status != DUKD_DONE) return status;
+    p->part = choose_part(p);
     size_t part = (size_t)p->part * sizeof *p->part_drops;
     if (drops && !(p->part_drops = malloc(part))) return dukd_fail_memory(f, "compiling a network", part);
 
     size_t count = (size_t)p->fused.count;
     onednn_planner s = {.program = p, .failure = f};
     s.value = calloc(3 * count, sizeof *s.value);
-    s.last_use = calloc(4 * count, sizeof *s.last_use);
+    s.last_use = calloc(5 * count, sizeof *s.last_use);
     if (s.value && s.last_use) {
         s.gradient = s.value + count;
         s.stats = s.gradient + count;
         s.keep = s.last_use + count;
         s.again = s.keep + count;
-        s.halo = s.again + count;
+        s.passed = s.again + count;
+        s.halo = s.passed + count;
         status = plan_nodes(&s);
     } else {
         status = dukd_fail_memory(f, "compiling a network",
-                                  count * (3 * sizeof *s.value + 4 * sizeof *s.last_use));
+                                  count * (3 * sizeof *s.value + 5 * sizeof *s.last_use));
     }
     free(s.value);
     free(s.last_use);

@@ -95,18 +95,46 @@ static void data_gradient(onednn_planner *s, int32_t i) {
     onednn_emit(s, add);
 }
 
+/* Whether the convolution behind a GELU can go through it at once: nobody else reads the GELU, which is to be computed
+ * again, nor its source, which can so become the GELU. */
+static int goes_through_gelu(const onednn_planner *s, int32_t gelu) {
+    const dukd_node *n = node_at(s, gelu), *before = node_at(s, n->in[0] >= 0 ? n->in[0] : gelu);
+    if (n->kind != DUKD_NODE_GELU || !s->again[gelu] || before->kind != DUKD_NODE_CONV || before->act)
+        return 0;
+    int32_t readers[2] = {0, 0};
+    for (int32_t i = gelu; i < s->program->fused.count; i++)
+        for (int k = 0; k < DUKD_OP_MAX_OPERANDS; k++) {
+            readers[0] += node_at(s, i)->in[k] == gelu;
+            readers[1] += node_at(s, i)->in[k] == n->in[0];
+        }
+    return readers[0] == 1 && readers[1] == 1 && s->last_use[n->in[0]] == gelu;
+}
+
+/* The gradient of the GELU's source, in the place of its own; returns the GELU's value, in the place of its source. */
+static onednn_value gelu_again(onednn_planner *s, int32_t gelu) {
+    onednn_step step = step_for(s, STEP_GELU_BACK_AGAIN, gelu, gelu);
+    step.a = s->value[node_at(s, gelu)->in[0]];
+    step.out = s->gradient[gelu];
+    step.for_input = 0; /* the weights' gradient needs it */
+    onednn_emit(s, step);
+    s->passed[gelu] = 1;
+    return step.a;
+}
+
 static void back_through_conv(onednn_planner *s, int32_t i) {
     const dukd_node *n = node_at(s, i);
     if (n->act) change(s, STEP_RELU_BACK, i, s->value[i], n->slope);
 
-    onednn_value source = source_of(s, i);
+    int together = goes_through_gelu(s, n->in[0]);
+    if (together) data_gradient(s, i);
+    onednn_value source = together ? gelu_again(s, n->in[0]) : source_of(s, i);
     onednn_step step = step_for(s, STEP_WEIGHTS_GRADIENT, i, i);
     step.a = source;
     step.b = s->gradient[i];
     step.run = dukd_run_conv_of(s->program->network->graph, n, node_at(s, n->in[0]), step.a.channels,
                                 step.b.channels);
     onednn_emit_weights_gradient(s, step);
-    data_gradient(s, i);
+    if (!together) data_gradient(s, i);
     /* Last, because it may give the buffer away that the convolutions read. */
     if (n->in[1] >= 0) hand_on(s, i, n->in[1]);
 }
@@ -271,7 +299,7 @@ static void back_through(onednn_planner *s, int32_t i) {
         hand_on(s, i, target);
         break;
     case DUKD_NODE_GELU:
-        change(s, STEP_GELU_BACK, i, s->value[target], 1);
+        if (!s->passed[i]) change(s, STEP_GELU_BACK, i, s->value[target], 1);
         hand_on(s, i, target);
         break;
     case DUKD_NODE_SIGMOID:

@@ -13,6 +13,7 @@ typedef struct {
     int32_t *last_use;              /* the last node that reads the value in forward */
     int32_t *keep;                  /* backward needs the value */
     int32_t *again;                 /* backward computes the value again instead */
+    int32_t *passed;                /* GELU: its gradient is its source's already */
     int32_t *halo;                  /* see onednn_bands.c */
     int32_t blocked;                /* values lie in blocks of 16 channels */
     int status;

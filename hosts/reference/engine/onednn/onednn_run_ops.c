@@ -156,6 +156,9 @@ static void run_elements(const onednn_step *s, const onednn_operands *o) {
     case STEP_GELU_BACK:
         dukd_run_gelu_back(w, &o->out, &o->a);
         break;
+    case STEP_GELU_BACK_AGAIN:
+        dukd_run_gelu_back_again(w, &o->out, &o->a);
+        break;
     case STEP_SIGMOID:
         dukd_run_sigmoid(w, &o->out, &o->a);
         break;
@@ -184,6 +187,7 @@ void onednn_run_op(const onednn_step *s, const onednn_operands *whole) {
     case STEP_RELU_BACK:
     case STEP_GELU:
     case STEP_GELU_BACK:
+    case STEP_GELU_BACK_AGAIN:
     case STEP_SIGMOID:
     case STEP_SIGMOID_BACK:
     case STEP_SCALE:

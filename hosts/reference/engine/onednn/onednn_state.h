@@ -63,7 +63,8 @@ typedef enum {
     STEP_CLEAR, /* out = 0 */
     STEP_EDGES, /* rows of out that are outside the image = 0 */
     STEP_GELU,
-    STEP_GELU_BACK, /* out *= gelu'(a) */
+    STEP_GELU_BACK,       /* out *= gelu'(a) */
+    STEP_GELU_BACK_AGAIN, /* and a = gelu(a) */
     STEP_SIGMOID,
     STEP_SIGMOID_BACK,      /* out *= a (1 - a) */
     STEP_MUL,               /* out = factor a b + c */

@@ -17,6 +17,7 @@ static const char *const kind_names[] = {
     [STEP_EDGES] = "copies",
     [STEP_GELU] = "activation",
     [STEP_GELU_BACK] = "activation, gradient",
+    [STEP_GELU_BACK_AGAIN] = "activation, gradient",
     [STEP_SIGMOID] = "activation",
     [STEP_SIGMOID_BACK] = "activation, gradient",
     [STEP_MUL] = "product",
