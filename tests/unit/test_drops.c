@@ -267,7 +267,7 @@ static void test_micro_batches(void **state) {
 }
 
 /* What SwinIR's windows cannot take is refused when the plan is compiled, also where a plugin does not ask for the shapes of
- * its taps (this toy does not; the real one is refused earlier, see test_bad_input_options). */
+ * its taps (this toy does not; with the real one the session is refused). */
 static void test_sizes_are_refused(void **state) {
     (void)state;
     fixture t;
