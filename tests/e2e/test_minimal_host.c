@@ -68,7 +68,8 @@ static void losses_fall_in_official_mode(void **state) {
 
 static void micro_batches(void **state) {
     (void)state;
-    assert_falls(DUKD_PLUGIN, "micro=3 iterations=200", 2.5);
+    assert_falls(DUKD_PLUGIN, "micro=2 iterations=200", 2.5);
+    assert_falls(DUKD_PLUGIN, "micro=4", 2.5);
     assert_said(run(DUKD_PLUGIN, OFFICIAL "micro=2"), 1,
                 "create_session: official mode takes its second step");
 }
@@ -96,8 +97,9 @@ static void what_is_wrong_is_said(void **state) {
     assert_said(run("/no/such/plugin.so", ""), 1, "no plugin: /no/such/plugin.so");
     assert_said(run("libc.so.6", ""), 1, "no plugin: ");
     assert_said(run(DUKD_PLUGIN, "train.mode"), 2, "not KEY=VALUE");
-    assert_said(run(DUKD_PLUGIN, "iterations=9"), 2, "usage: ");
+    assert_said(run(DUKD_PLUGIN, "iterations=0"), 2, "usage: ");
     assert_said(run(DUKD_PLUGIN, "micro=-1"), 2, "usage: ");
+    assert_said(run(DUKD_PLUGIN, "micro=3"), 2, "usage: "); /* batches have four images */
     assert_said(run("", ""), 2, "usage: ");
 }
 
