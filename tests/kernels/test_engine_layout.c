@@ -319,6 +319,51 @@ static void specials(const shape *s) {
     drop(&out);
 }
 
+/* Images scaled each by a factor and added; channels summed over all pixels (NHWC). */
+static void sums(const shape *s) {
+    guarded a = like(s), b = like(s), out = like(s);
+    fill(&a.t, 5);
+    fill(&b.t, 6);
+    float factors[16];
+    for (int i = 0; i < 16; i++) factors[i] = .25f * (float)i - .5f;
+    assert_true(s->images <= 16);
+    dukd_run_image_add(&s->w, &out.t, &a.t, factors, &b.t);
+    EACH(out.t)
+    same(get(&out.t, n, c, y, x),
+         as_type(&out.t, get(&a.t, n, c, y, x) * factors[n] + get(&b.t, n, c, y, x)));
+    if (s->layout == DUKD_NHWC) {
+        float *got = malloc((size_t)s->channels * sizeof *got);
+        double *want = calloc((size_t)s->channels, sizeof *want);
+        assert_true(got && want);
+        dukd_run_channel_sums(&s->w, got, &a.t);
+        EACH(a.t) want[c] += get(&a.t, n, c, y, x);
+        for (int32_t c = 0; c < s->channels; c++)
+            if (fabs(got[c] - want[c]) > 1e-4) fail_msg("channel %d: %g instead of %g", c, got[c], want[c]);
+        free(got);
+        free(want);
+    }
+    drop(&a);
+    drop(&b);
+    drop(&out);
+}
+
+/* Widths of a vector and more, and what is left over. */
+static void test_channel_sums(void **state) {
+    (void)state;
+    static const int32_t widths[] = {1, 15, 16, 17, 31, 32, 60, 64, 65, 130, 180};
+    for (int isa = 0; isa < DUKD_ISA_COUNT; isa++)
+        for (size_t i = 0; has_isa((dukd_isa)isa) && i < sizeof widths / sizeof *widths; i++)
+            for (int type = 0; type < 2; type++)
+                for (int32_t threads = 1; threads <= 3; threads++)
+                    sums(&(shape){.w = {.isa = (dukd_isa)isa, .threads = threads},
+                                  .type = (dukd_type)type,
+                                  .layout = DUKD_NHWC,
+                                  .images = 2,
+                                  .channels = widths[i],
+                                  .h = 13,
+                                  .width = 11});
+}
+
 static void test_elementwise(void **state) {
     (void)state;
     for_each(elementwise);
@@ -339,6 +384,11 @@ static void test_exchanges(void **state) {
     for_each(exchanges);
 }
 
+static void test_sums(void **state) {
+    (void)state;
+    for_each(sums);
+}
+
 static void test_specials(void **state) {
     (void)state;
     for_each(specials);
@@ -346,8 +396,9 @@ static void test_specials(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_elementwise), cmocka_unit_test(test_affine),   cmocka_unit_test(test_shuffles),
-        cmocka_unit_test(test_exchanges),   cmocka_unit_test(test_specials),
+        cmocka_unit_test(test_elementwise),  cmocka_unit_test(test_affine),   cmocka_unit_test(test_shuffles),
+        cmocka_unit_test(test_exchanges),    cmocka_unit_test(test_specials), cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_channel_sums),
     };
     return cmocka_run_group_tests_name("engine_layout", tests, NULL, NULL);
 }

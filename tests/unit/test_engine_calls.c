@@ -270,12 +270,59 @@ static void test_memory(void **state) {
     teardown(&t);
 }
 
+/* Factors hold until they are replaced, for both purposes; without them, or all 1, nothing is dropped. */
+static void test_drops(void **state) {
+    (void)state;
+    enum { C = 4, VALUES = N * C * H * W };
+    dukd_failure f = {0};
+    dukd_graph *g = dukd_graph_create();
+    dukd_value x = dukd_graph_conv(g, dukd_graph_input(g, 3), C, 3, "head");
+    dukd_value y = dukd_graph_add(g, x, dukd_graph_drop_path(g, dukd_graph_conv(g, x, C, 3, "a"), .5f));
+    done(dukd_graph_finish(g, y, &f), &f);
+    float weights[C * 3 * 9 + C + C * C * 9 + C], input[IN], out[4][VALUES];
+    assert_int_equal(dukd_graph_weights(g), sizeof weights / sizeof *weights);
+    dukd_graph_init(g, 4, weights);
+    dukd_fill_f32(input, IN, 1, 0, 1);
+    static const float ones[N] = {1, 1, 1}, some[N] = {2, 0, 2};
+    for (int purpose = 0; purpose < 2; purpose++) {
+        dukd_engine *e = NULL;
+        dukd_network *n = NULL;
+        dukd_exec *exec = NULL;
+        done(dukd_engine_create(&e, "onednn", 2, &f), &f);
+        done(dukd_network_create(&n, e, g, DUKD_F32, &f), &f);
+        done(dukd_network_set_weights(n, weights, &f), &f);
+        dukd_exec_spec s = {
+            .purpose = purpose ? DUKD_TRAIN : DUKD_INFER, .batch = N, .height = H, .width = W};
+        done(dukd_network_compile(n, &s, &exec, &f), &f);
+        for (int k = 0; k < 4; k++) {
+            if (k == 1) dukd_exec_set_drops(exec, ones);
+            if (k == 2) dukd_exec_set_drops(exec, some);
+            forward(exec, N, input, out[k]);
+        }
+        assert_true(dukd_relative_error(out[1], out[0], VALUES) < 1e-6);
+        assert_memory_equal(out[2], out[3], sizeof out[2]);
+        float most[N] = {0};
+        for (int i = 0; i < VALUES; i++) {
+            float apart = out[2][i] - out[0][i], *m = &most[i / (VALUES / N)];
+            *m = apart > *m ? apart : -apart > *m ? -apart : *m;
+        }
+        assert_true(most[0] > 1e-2f && most[1] > 1e-2f && most[2] > 1e-2f);
+        dukd_exec_set_drops(exec, NULL);
+        forward(exec, N, input, out[3]);
+        assert_memory_equal(out[3], out[0], sizeof out[0]);
+        dukd_network_destroy(n);
+        dukd_engine_destroy(e);
+    }
+    dukd_graph_destroy(g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),      cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_compiled_once), cmocka_unit_test(test_between),
         cmocka_unit_test(test_fewer_images),  cmocka_unit_test(test_new_weights),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_threads),       cmocka_unit_test(test_drops),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests_name("engine_calls", tests, NULL, NULL);
 }
