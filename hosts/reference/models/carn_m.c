@@ -18,21 +18,23 @@ enum { COLOURS = DUKD_BLOCKS_COLOURS, STEPS = 3 };
 
 static const dukd_model_option options[OPTION_COUNT] = {
     [NUM_IN_CH] = {"num_in_ch", DUKD_MODEL_INT, 1, 0, (const double[]){COLOURS}, COLOURS, COLOURS,
-                   "Channels of the input: 3 (RGB)."},
+                   .help = "Channels of the input: 3 (RGB)."},
     [NUM_OUT_CH] = {"num_out_ch", DUKD_MODEL_INT, 1, 0, (const double[]){COLOURS}, COLOURS, COLOURS,
-                    "Channels of the output: 3 (RGB)."},
+                    .help = "Channels of the output: 3 (RGB)."},
     [NUM_FEAT] = {"num_feat", DUKD_MODEL_INT, 1, 0, (const double[]){64}, 1, 256,
-                  "Channels of the feature maps."},
+                  .help = "Channels of the feature maps."},
     [GROUP] = {"group", DUKD_MODEL_INT, 1, 0, (const double[]){4}, 1, 256,
-               "Groups of the 3 x 3 convolutions; they divide num_feat."},
-    [MULTI_SCALE] = {"multi_scale", DUKD_MODEL_BOOL, 1, 0, (const double[]){1}, 0, 1,
-                     "Is the tail named as in the authors' files for several scales (upsample.up4)? Those of "
-                     "other scales "
-                     "in such a file are not read (strict_load_g: false)."},
-    [UPSCALE] = {"upscale", DUKD_MODEL_INT, 1, 0, (const double[]){4}, 2, 8, "Scale: 2, 3, 4 or 8."},
+               .help = "Groups of the 3 x 3 convolutions; they divide num_feat."},
+    [MULTI_SCALE] =
+        {"multi_scale", DUKD_MODEL_BOOL, 1, 0, (const double[]){1}, 0, 1,
+         .help = "Is the tail named as in the authors' files for several scales (upsample.up4)? Those of "
+                 "other scales "
+                 "in such a file are not read (strict_load_g: false)."},
+    [UPSCALE] = {"upscale", DUKD_MODEL_INT, 1, 0, (const double[]){4}, 2, 8, .help = "Scale: 2, 3, 4 or 8."},
     [RGB_MEAN] =
         {"rgb_mean", DUKD_MODEL_FLOATS, COLOURS, 0, (const double[]){.4488, .4371, .4040}, -1e3, 1e3,
-         "Mean colour, taken off before the head and put back after the tail; the default is DIV2K's."},
+         .help =
+             "Mean colour, taken off before the head and put back after the tail; the default is DIV2K's."},
 };
 
 /* Their shift of the mean is a frozen convolution; here it is part of the graph. */

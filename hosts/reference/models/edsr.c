@@ -16,21 +16,23 @@ enum { COLOURS = DUKD_BLOCKS_COLOURS };
 
 static const dukd_model_option options[OPTION_COUNT] = {
     [NUM_IN_CH] = {"num_in_ch", DUKD_MODEL_INT, 1, 1, NULL, COLOURS, COLOURS,
-                   "Channels of the input: 3 (RGB)."},
+                   .help = "Channels of the input: 3 (RGB)."},
     [NUM_OUT_CH] = {"num_out_ch", DUKD_MODEL_INT, 1, 1, NULL, COLOURS, COLOURS,
-                    "Channels of the output: 3 (RGB)."},
+                    .help = "Channels of the output: 3 (RGB)."},
     [NUM_FEAT] = {"num_feat", DUKD_MODEL_INT, 1, 0, (const double[]){64}, 1, 1024,
-                  "Channels of the feature maps."},
+                  .help = "Channels of the feature maps."},
     [NUM_BLOCK] = {"num_block", DUKD_MODEL_INT, 1, 0, (const double[]){16}, 0, 1024,
-                   "Residual blocks of the body."},
-    [UPSCALE] = {"upscale", DUKD_MODEL_INT, 1, 0, (const double[]){4}, 1, 16, "Scale: 1, 2, 3, 4, 8 or 16."},
+                   .help = "Residual blocks of the body."},
+    [UPSCALE] = {"upscale", DUKD_MODEL_INT, 1, 0, (const double[]){4}, 1, 16,
+                 .help = "Scale: 1, 2, 3, 4, 8 or 16."},
     [RES_SCALE] = {"res_scale", DUKD_MODEL_FLOAT, 1, 0, (const double[]){1}, -1e3, 1e3,
-                   "Factor of a block's residual before it is added."},
+                   .help = "Factor of a block's residual before it is added."},
     [IMG_RANGE] = {"img_range", DUKD_MODEL_FLOAT, 1, 0, (const double[]){255}, 1e-3, 1e6,
-                   "Factor between the image's values (0 to 1) and what the head sees."},
+                   .help = "Factor between the image's values (0 to 1) and what the head sees."},
     [RGB_MEAN] =
         {"rgb_mean", DUKD_MODEL_FLOATS, COLOURS, 0, (const double[]){.4488, .4371, .4040}, -1e3, 1e3,
-         "Mean colour, taken off before the head and put back after the tail; the default is DIV2K's."},
+         .help =
+             "Mean colour, taken off before the head and put back after the tail; the default is DIV2K's."},
 };
 
 /* conv -> ReLU -> conv, scaled and added to its input. */

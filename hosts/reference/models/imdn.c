@@ -15,14 +15,14 @@ enum { COLOURS = DUKD_BLOCKS_COLOURS, STEPS = 4, REDUCTION = 16 };
 
 static const dukd_model_option options[OPTION_COUNT] = {
     [NUM_IN_CH] = {"num_in_ch", DUKD_MODEL_INT, 1, 0, (const double[]){COLOURS}, COLOURS, COLOURS,
-                   "Channels of the input: 3 (RGB)."},
+                   .help = "Channels of the input: 3 (RGB)."},
     [NUM_OUT_CH] = {"num_out_ch", DUKD_MODEL_INT, 1, 0, (const double[]){COLOURS}, COLOURS, COLOURS,
-                    "Channels of the output: 3 (RGB)."},
+                    .help = "Channels of the output: 3 (RGB)."},
     [NUM_FEAT] = {"num_feat", DUKD_MODEL_INT, 1, 0, (const double[]){64}, 16, 512,
-                  "Channels of the feature maps; a multiple of 4."},
+                  .help = "Channels of the feature maps; a multiple of 4."},
     [NUM_BLOCK] = {"num_block", DUKD_MODEL_INT, 1, 0, (const double[]){6}, 2, DUKD_OP_MAX_OPERANDS,
-                   "Blocks; their outputs are all joined at the end."},
-    [UPSCALE] = {"upscale", DUKD_MODEL_INT, 1, 0, (const double[]){4}, 1, 8, "Scale."},
+                   .help = "Blocks; their outputs are all joined at the end."},
+    [UPSCALE] = {"upscale", DUKD_MODEL_INT, 1, 0, (const double[]){4}, 1, 8, .help = "Scale."},
 };
 
 /* Contrast-aware channel attention: channels weighed by what their deviations and means say. */

@@ -17,17 +17,17 @@ enum { COLOURS = DUKD_BLOCKS_COLOURS, STEPS = 4 };
 
 static const dukd_model_option options[OPTION_COUNT] = {
     [NUM_IN_CH] = {"num_in_ch", DUKD_MODEL_INT, 1, 0, (const double[]){COLOURS}, COLOURS, COLOURS,
-                   "Channels of the input: 3 (RGB)."},
+                   .help = "Channels of the input: 3 (RGB)."},
     [NUM_OUT_CH] = {"num_out_ch", DUKD_MODEL_INT, 1, 0, (const double[]){COLOURS}, COLOURS, COLOURS,
-                    "Channels of the output: 3 (RGB)."},
+                    .help = "Channels of the output: 3 (RGB)."},
     [NUM_FEAT] = {"num_feat", DUKD_MODEL_INT, 1, 0, (const double[]){50}, 4, 512,
-                  "Channels of the feature maps."},
+                  .help = "Channels of the feature maps."},
     [NUM_BLOCK] = {"num_block", DUKD_MODEL_INT, 1, 0, (const double[]){4}, 2, DUKD_OP_MAX_OPERANDS,
-                   "Blocks; their outputs are all joined at the end."},
-    [UPSCALE] = {"upscale", DUKD_MODEL_INT, 1, 0, (const double[]){4}, 1, 8, "Scale."},
-    [IMG_RANGE] =
-        {"img_range", DUKD_MODEL_FLOAT, 1, 0, (const double[]){255}, 1e-3, 1e6,
-         "Factor between the image's values (0 to 1) and what the head sees; the default is the authors'."},
+                   .help = "Blocks; their outputs are all joined at the end."},
+    [UPSCALE] = {"upscale", DUKD_MODEL_INT, 1, 0, (const double[]){4}, 1, 8, .help = "Scale."},
+    [IMG_RANGE] = {"img_range", DUKD_MODEL_FLOAT, 1, 0, (const double[]){255}, 1e-3, 1e6,
+                   .help = "Factor between the image's values (0 to 1) and what the head sees; the default "
+                           "is the authors'."},
 };
 
 /* Enhanced spatial attention: each element weighed by what a map of a sixth of the size says of its place. */

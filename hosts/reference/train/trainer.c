@@ -32,12 +32,12 @@ static int stopping(const dukd_run *r) {
 
 /* ---------------------------------------------------------------- the log */
 
-static void show_time(char out[32], double seconds) {
+static void show_time(char out[48], double seconds) {
     const int64_t s = seconds > 0 ? (int64_t)seconds : 0;
     const int64_t days = s / 86400;
     char day[24] = "";
     if (days) snprintf(day, sizeof day, "%" PRId64 "d ", days);
-    snprintf(out, 32, "%s%d:%02d:%02d", day, (int)(s / 3600 % 24), (int)(s / 60 % 60), (int)(s % 60));
+    snprintf(out, 48, "%s%d:%02d:%02d", day, (int)(s / 3600 % 24), (int)(s / 60 % 60), (int)(s % 60));
 }
 
 static void show_losses(char *out, size_t size, const dukd_losses *l, int digits) {
@@ -56,7 +56,7 @@ static double mean_time(const dukd_run *r, const pace *p) {
 }
 
 static void show_progress(dukd_run *r, pace *p) {
-    char eta[32], losses[512];
+    char eta[48], losses[512];
     if (!r->log.is_terminal || now() - p->shown < 0.1) return;
     p->shown = now();
     const double each = mean_time(r, p);
@@ -83,7 +83,7 @@ static int write_events(dukd_run *r, double seconds, dukd_failure *f) {
 }
 
 static int log_line(dukd_run *r, pace *p, int64_t epoch, dukd_failure *f) {
-    char eta[32], losses[512];
+    char eta[48], losses[512];
     const int64_t it = r->learner.iteration, since = it - p->line_iteration;
     const double each = (r->info.seconds - p->line) / (double)since,
                  waited = (r->info.waited - p->line_waited) / (double)since;
@@ -228,7 +228,7 @@ static int iterate(dukd_run *r, dukd_failure *f) {
 }
 
 static int finish(dukd_run *r, dukd_failure *f) {
-    char time_text[32];
+    char time_text[48];
     const int done = r->learner.iteration == r->o->total_iter && !r->info.validation_due;
     int status = save_network(r, "latest", f);
     if (!status) status = save_state(r, f);
