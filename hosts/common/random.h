@@ -16,10 +16,11 @@ enum {
     DUKD_RANDOM_CROP = 3,        /* index: sample */
     DUKD_RANDOM_ORIENTATION = 4, /* index: sample */
     DUKD_RANDOM_WEIGHTS = 5,     /* index: parameter * 2^40 + element; initial weights */
-    DUKD_RANDOM_DROP_PATH = 6,   /* index: iteration; then, of the seed drawn by it, image of a tap (train/drops.c) */
-    DUKD_RANDOM_PICTURE = 16,    /* index: picture of tools/make_images */
-    DUKD_RANDOM_BOOTSTRAP = 17,  /* index: resample */
-    DUKD_RANDOM_TEST = 1000,     /* and above: tests */
+    DUKD_RANDOM_DROP_PATH =
+        6, /* index: iteration; then, of the seed drawn by it, image of a tap (train/drops.c) */
+    DUKD_RANDOM_PICTURE = 16,   /* index: picture of tools/make_images */
+    DUKD_RANDOM_BOOTSTRAP = 17, /* index: resample */
+    DUKD_RANDOM_TEST = 1000,    /* and above: tests */
 };
 
 /* A stream: copy it to remember a place in it. Made by dukd_random_stream; the fields are its own. */

@@ -23,7 +23,7 @@ typedef struct {
     const dukd_option *const *options;
     uint32_t n_options;
     struct host_setup *host; /* of the host that is checked (host/host.h); NULL: a plugin is */
-    char why[CONFORM_WHY]; /* of a failure or a skip */
+    char why[CONFORM_WHY];   /* of a failure or a skip */
 } conform;
 
 typedef struct {

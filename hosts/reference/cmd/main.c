@@ -21,7 +21,8 @@ static const command_row commands[] = {
     {"info", dukd_cmd_info, "OPT.yml", "parameters, multiply-adds, memory and speed of the networks"},
     {"prepare", dukd_cmd_prepare, "HR_DIR OUT --scale 4", "bit-exact LR files and a tiled training set"},
     {"metrics", dukd_cmd_metrics, "SR_DIR HR_DIR --scale 4", "PSNR and SSIM of images on disk"},
-    {"convert", dukd_cmd_convert, "A.pth B.safetensors", "checkpoints of BasicSR and of the networks' authors"},
+    {"convert", dukd_cmd_convert, "A.pth B.safetensors",
+     "checkpoints of BasicSR and of the networks' authors"},
     {"plugin", dukd_cmd_plugin, "[LIB.so]", "what a plugin says of itself"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -65,7 +66,8 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("dukd-host " DUKD_VERSION "%s\n",
-               dukd_zip_is_built_in() ? "" : " (built without libzip: no .pth files of PyTorch 1.6 and later)");
+               dukd_zip_is_built_in() ? ""
+                                      : " (built without libzip: no .pth files of PyTorch 1.6 and later)");
         return end(NULL, DUKD_DONE);
     }
     for (int i = 0; i < COMMANDS; i++)

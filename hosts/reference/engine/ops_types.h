@@ -13,10 +13,11 @@
                  [DUKD_EACH_GELU] = gelu_##type,       [DUKD_EACH_GELU_BACK] = gelu_back_##type,             \
                  [DUKD_EACH_SIGMOID] = sigmoid_##type, [DUKD_EACH_SIGMOID_BACK] = sigmoid_back_##type,       \
                  [DUKD_EACH_SCALE] = scale_##type},                                                          \
-        .gelu_back_again = gelu_back_again_##type, .multiply = multiply_##type, .map_channels = map_channels_##type,                                    \
-        .sum_channels = sum_channels_##type, .copy_channels = copy_channels_##type, .norm = norm_##type,     \
-        .norm_back = norm_back_##type, .finish = finish_##type, .attention = attention_##type,               \
-        .attention_back = attention_back_##type, .max_pool = max_pool_##type, .max_place = max_place_##type, \
-        .max_pool_back = max_pool_back_##type, .resize = resize_##type, .resize_back = resize_back_##type    \
+        .gelu_back_again = gelu_back_again_##type, .multiply = multiply_##type,                              \
+        .map_channels = map_channels_##type, .sum_channels = sum_channels_##type,                            \
+        .copy_channels = copy_channels_##type, .norm = norm_##type, .norm_back = norm_back_##type,           \
+        .finish = finish_##type, .attention = attention_##type, .attention_back = attention_back_##type,     \
+        .max_pool = max_pool_##type, .max_place = max_place_##type, .max_pool_back = max_pool_back_##type,   \
+        .resize = resize_##type, .resize_back = resize_back_##type                                           \
     }
 #endif

@@ -85,7 +85,7 @@ typedef struct dukd_run_options {
     const char *results_root;     /* where test writes images: default results/NAME */
 
     double ema_decay; /* 0: no average */
-    int32_t sgd; /* 1: optim_g.type is SGD, which uses adam.weight_decay alone */
+    int32_t sgd;      /* 1: optim_g.type is SGD, which uses adam.weight_decay alone */
     dukd_adam_options adam;
     dukd_schedule schedule; /* rate and warm-up included */
     int64_t total_iter;     /* 0: the file has none */

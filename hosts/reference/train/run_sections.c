@@ -279,7 +279,8 @@ void dukd_run_read_training(dukd_run_reader *r, dukd_run_options *o) {
     if (!r->failed && o->sgd && (given || dukd_yaml_find(r->root, "train.optim_g.eps")))
         dukd_run_wrong(r, given ? "train.optim_g.betas" : "train.optim_g.eps", "is Adam's; SGD has none");
     if (dukd_run_number(r, "train.optim_g.momentum", 0, 1, 0) > 0)
-        dukd_run_wrong(r, "train.optim_g.momentum", "is not supported: SGD is plain gradient descent, momentum 0");
+        dukd_run_wrong(r, "train.optim_g.momentum",
+                       "is not supported: SGD is plain gradient descent, momentum 0");
     o->adam = (dukd_adam_options){
         .beta1 = betas[0],
         .beta2 = betas[1],
