@@ -35,7 +35,8 @@
  * optimizer step has used them already (the authors' official mode is such a method).
  *
  * MICRO-BATCHES. With micro_count m the loop runs m times an iteration, each time with its own part of the batch, begin_step
- * to end_step, micro_index 0 to m - 1. Flags clear in the first and optimize in the last; gradients are divided by m; the
+ * to end_step, micro_index 0 to m - 1. Flags clear in the first and optimize in the last; the
+ * gradients of submit_pass are divided by m already, so the host must only add them up; the
  * schedule moves and losses can be read after the last. All parts have the session's shape: drop a last, smaller batch.
  *
  * THREADS. [discovery]: any thread, any time, no session needed. [session]: never two at once on the same
@@ -183,8 +184,8 @@ typedef struct dukd_backend_info {
 
 /* One option of an option file that is meant for the plugin: a scalar, a list of scalars, or an explicit null, which means
  * the default. A host passes every key that is not its own, not only those of the option table, so that a mistyped one is
- * refused with the right name. Texts are as YAML resolves them: true and false, decimal integers, numbers as C's
- * strtod reads them, strings without quotes. A list is a LIST, never a SCALAR of "[a, b]". A section that is there
+ * refused with the right name. Texts are as YAML resolves them: true and false, decimal integers, finite decimal
+ * numbers (1e-4), each key once, strings without quotes. A list is a LIST, never a SCALAR of "[a, b]". A section that is there
  * but empty is a null of the section's own name ("train.noisy"). A host without lists can pass a list of one as a
  * SCALAR. Whoever has no file to name gives a place that helps all the same ("command line"). */
 #define DUKD_VALUE_SCALAR 1u
@@ -226,7 +227,7 @@ typedef struct dukd_host {
                                     where there are such */
     /* Shape of what tap `tap` gives for an input of shape `in`; `in` is that of the tap's source. Not 0: the
      * network cannot take this input or has no such layer; the plugin words the message. Required. Called inside
-     * create_session only. */
+     * create_session only, on the thread that called it. */
     int32_t (*tap_shape)(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]);
     /* Memory for what the plugin makes (images, workspaces). `align` is a power of two. On CUDA `stream`
      * orders the use. May be NULL, both or none: the plugin then allocates by itself. alloc returns NULL when
@@ -238,13 +239,15 @@ typedef struct dukd_host {
     void (*log)(void *ctx, int32_t level, const char *message);
     /* Calls task(arg, i, worker) once for each i of 0 .. n - 1, on any threads, and returns when all are
      * done. worker is 0 .. max_threads - 1 and never the same for two calls at a time. Both or none; given
-     * them, the plugin uses no threads of its own. Never called from inside a task. */
+     * them, the plugin uses no threads of its own. Called on the thread that entered the plugin, never from inside
+     * a task. */
     void (*parallel_for)(void *ctx, uint32_t n, void (*task)(void *arg, uint32_t i, uint32_t worker),
                          void *arg);
     uint32_t (*max_threads)(void *ctx);
     /* Not 0: give up soon; the call in progress returns DUKD_E_CANCELLED. May be NULL. [thread-safe] */
     int32_t (*should_cancel)(void *ctx);
-    /* A host's extension by its id, or NULL. The member itself may be NULL. */
+    /* A host's extension by its id, or NULL. The member itself may be NULL. Called on the thread that entered the
+     * plugin. */
     const void *(*get_extension)(void *ctx, const char *id);
 } dukd_host;
 
