@@ -1,12 +1,8 @@
 /* See layout.h: divides the work over threads and picks the kernels of the instruction set. */
 #include "engine/layout.h"
 
-#include <omp.h>
-
 #include "engine/layout_kernels.h"
-
-/* Below this a thread costs more than it helps, in bytes or rows' bytes. */
-enum { SMALL = 1 << 15 };
+#include "engine/ops_work.h"
 
 static const dukd_layout_kernels *kernels_of(const dukd_worker *w, const dukd_tensor *t) {
 #ifdef DUKD_X86
@@ -17,81 +13,59 @@ static const dukd_layout_kernels *kernels_of(const dukd_worker *w, const dukd_te
     return &dukd_layout_base[t->type];
 }
 
-static int64_t elements(const dukd_tensor *t) {
-    return (int64_t)t->images * t->channels * t->height * t->width;
-}
-
 static int64_t rows(const dukd_tensor *t) {
     return (int64_t)t->images * t->height;
 }
 
-static int threads_for(const dukd_worker *w, const dukd_tensor *t) {
-    return elements(t) * dukd_type_bytes(t->type) < SMALL ? 1 : w->threads;
-}
-
-typedef struct {
-    int64_t begin, end;
-} span;
-
-/* This thread's part of `count` things, in units of `unit`. */
-static span share(int64_t count, int64_t unit) {
-    int64_t units = (count + unit - 1) / unit, n = omp_get_num_threads(), i = omp_get_thread_num();
-    span s = {units * i / n * unit, units * (i + 1) / n * unit};
-    if (s.end > count) s.end = count;
-    return s;
-}
-
 enum { UNIT = 64 }; /* elements: whole cache lines */
-
-static void *plus(const dukd_tensor *t, int64_t i) {
-    return (char *)t->data + i * dukd_type_bytes(t->type);
-}
 
 void dukd_run_relu(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x) {
     const dukd_layout_kernels *k = kernels_of(w, out);
-#pragma omp parallel num_threads(threads_for(w, out))
+#pragma omp parallel num_threads(dukd_threads_for(w, out))
     {
-        span s = share(elements(out), UNIT);
-        k->relu(plus(out, s.begin), plus(x, s.begin), s.end - s.begin);
+        dukd_span s = dukd_my_share(dukd_tensor_elements(out), UNIT);
+        k->relu(dukd_tensor_at(out, s.begin), dukd_tensor_at(x, s.begin), s.end - s.begin);
     }
 }
 
 void dukd_run_relu_mask(const dukd_worker *w, const dukd_tensor *d, const dukd_tensor *y) {
     const dukd_layout_kernels *k = kernels_of(w, d);
-#pragma omp parallel num_threads(threads_for(w, d))
+#pragma omp parallel num_threads(dukd_threads_for(w, d))
     {
-        span s = share(elements(d), UNIT);
-        k->relu_mask(plus(d, s.begin), plus(y, s.begin), s.end - s.begin);
+        dukd_span s = dukd_my_share(dukd_tensor_elements(d), UNIT);
+        k->relu_mask(dukd_tensor_at(d, s.begin), dukd_tensor_at(y, s.begin), s.end - s.begin);
     }
 }
 
 void dukd_run_scale(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x, float factor) {
     const dukd_layout_kernels *k = kernels_of(w, out);
-#pragma omp parallel num_threads(threads_for(w, out))
+#pragma omp parallel num_threads(dukd_threads_for(w, out))
     {
-        span s = share(elements(out), UNIT);
-        k->scale(plus(out, s.begin), plus(x, s.begin), factor, s.end - s.begin);
+        dukd_span s = dukd_my_share(dukd_tensor_elements(out), UNIT);
+        k->scale(dukd_tensor_at(out, s.begin), dukd_tensor_at(x, s.begin), factor, s.end - s.begin);
     }
 }
 
 void dukd_run_add(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *a, const dukd_tensor *b) {
     const dukd_layout_kernels *k = kernels_of(w, out);
-#pragma omp parallel num_threads(threads_for(w, out))
+#pragma omp parallel num_threads(dukd_threads_for(w, out))
     {
-        span s = share(elements(out), UNIT);
-        k->add(plus(out, s.begin), plus(a, s.begin), plus(b, s.begin), s.end - s.begin);
+        dukd_span s = dukd_my_share(dukd_tensor_elements(out), UNIT);
+        k->add(dukd_tensor_at(out, s.begin), dukd_tensor_at(a, s.begin), dukd_tensor_at(b, s.begin),
+               s.end - s.begin);
     }
 }
 
 void dukd_run_image_add(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x,
                         const float *factors, const dukd_tensor *b) {
     const dukd_layout_kernels *k = kernels_of(w, out);
-    int64_t image = elements(out) / out->images;
-#pragma omp parallel num_threads(threads_for(w, out))
+    int64_t image = dukd_tensor_elements(out) / out->images;
+#pragma omp parallel num_threads(dukd_threads_for(w, out))
     for (int64_t n = 0; n < out->images; n++) {
-        span s = share(image, UNIT);
+        dukd_span s = dukd_my_share(image, UNIT);
         int64_t at = n * image + s.begin;
-        k->scale_add(plus(out, at), plus(x, at), factors[n], plus(b, at), s.end - s.begin);
+        k->scale_add(dukd_tensor_at(out, at), dukd_tensor_at(x, at), factors[n], dukd_tensor_at(b, at),
+                     s.end - s.begin);
     }
 }
 
@@ -99,16 +73,16 @@ void dukd_run_channel_sums(const dukd_worker *w, float *out, const dukd_tensor *
     /* Whole vectors: the last run of channels begins early enough to have the width of the others. */
     int64_t n = x->channels, width = n >= 64 ? 64 : n >= 32 ? 32 : n >= 16 ? 16 : n;
     const dukd_layout_kernels *k = kernels_of(w, x);
-#pragma omp parallel for num_threads(threads_for(w, x)) schedule(static)
+#pragma omp parallel for num_threads(dukd_threads_for(w, x)) schedule(static)
     for (int64_t c = 0; c < n; c += width) k->channel_sums(out, x, c + width < n ? c : n - width, width, c);
 }
 
 void dukd_run_affine(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x, const float *factors,
                      const float *shifts, int accumulate) {
     const dukd_layout_kernels *k = kernels_of(w, out);
-#pragma omp parallel num_threads(threads_for(w, out))
+#pragma omp parallel num_threads(dukd_threads_for(w, out))
     {
-        span s = share(rows(out), 1);
+        dukd_span s = dukd_my_share(rows(out), 1);
         k->affine(out, x, factors, shifts, accumulate, s.begin, s.end);
     }
 }
@@ -116,9 +90,9 @@ void dukd_run_affine(const dukd_worker *w, const dukd_tensor *out, const dukd_te
 void dukd_run_shuffle(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x, int32_t r,
                       int32_t order) {
     const dukd_layout_kernels *k = kernels_of(w, out);
-#pragma omp parallel num_threads(threads_for(w, out))
+#pragma omp parallel num_threads(dukd_threads_for(w, out))
     {
-        span s = share(rows(out), 1);
+        dukd_span s = dukd_my_share(rows(out), 1);
         k->shuffle(out, x, r, order, s.begin, s.end);
     }
 }
@@ -126,9 +100,9 @@ void dukd_run_shuffle(const dukd_worker *w, const dukd_tensor *out, const dukd_t
 void dukd_run_unshuffle(const dukd_worker *w, const dukd_tensor *dx, const dukd_tensor *d, int32_t r,
                         int32_t order, int accumulate) {
     const dukd_layout_kernels *k = kernels_of(w, dx);
-#pragma omp parallel num_threads(threads_for(w, d))
+#pragma omp parallel num_threads(dukd_threads_for(w, d))
     {
-        span s = share(rows(d), 1);
+        dukd_span s = dukd_my_share(rows(d), 1);
         k->unshuffle(dx, d, r, order, accumulate, s.begin, s.end);
     }
 }
@@ -136,18 +110,18 @@ void dukd_run_unshuffle(const dukd_worker *w, const dukd_tensor *dx, const dukd_
 void dukd_run_import(const dukd_worker *w, const dukd_tensor *out, const float *caller,
                      const dukd_exchange *x, int accumulate) {
     const dukd_layout_kernels *k = kernels_of(w, out);
-#pragma omp parallel num_threads(threads_for(w, out))
+#pragma omp parallel num_threads(dukd_threads_for(w, out))
     {
-        span s = share(rows(out), 1);
+        dukd_span s = dukd_my_share(rows(out), 1);
         k->import(out, caller, x, accumulate, s.begin, s.end);
     }
 }
 
 void dukd_run_export(const dukd_worker *w, float *caller, const dukd_tensor *in, const dukd_exchange *x) {
     const dukd_layout_kernels *k = kernels_of(w, in);
-#pragma omp parallel num_threads(threads_for(w, in))
+#pragma omp parallel num_threads(dukd_threads_for(w, in))
     {
-        span s = share(rows(in), 1);
+        dukd_span s = dukd_my_share(rows(in), 1);
         k->export(caller, in, x, s.begin, s.end);
     }
 }

@@ -1,4 +1,4 @@
-/* How the operations of ops.h divide their work over threads. Between ops_*.c. */
+/* How the operations of layout.h and ops.h divide their work over threads. Between layout.c and ops_*.c. */
 #ifndef DUKD_OPS_WORK_H
 #define DUKD_OPS_WORK_H
 
