@@ -1,7 +1,7 @@
 /* dukd_plugin.h: how a host trainer and a knowledge-distillation plugin for super-resolution talk to each
  * other.
  *
- * DRAFT 1. Host and plugin must have been built for the same draft; see dukd_get_plugin_draft at the end.
+ * DRAFT 2. Host and plugin must have been built for the same draft; see dukd_get_plugin_draft at the end.
  * This file needs nothing but <stdint.h>, compiles as C99 and as C++, and holds for 64-bit little-endian
  * platforms.
  *
@@ -33,6 +33,10 @@
  * gradient. It keeps no history either: iterations may repeat, jump and go back. A host that keeps no average of the
  * weights ignores EMA_AFTER. A pass without ZERO_GRAD_BEFORE adds to the gradients that are there, also where an
  * optimizer step has used them already (the authors' official mode is such a method).
+ *
+ * TRAINED are all parameters of the student, those of every other network that has a tap with WANT_GRAD in the plan, and those
+ * that the plugin brings itself (dukd_ext_params.h). Clearing, backward, optimizer and average are for all of them. Networks may
+ * share parameters (a student that is a part of its teacher): these are one, their gradients add up, and they are optimized once.
  *
  * MICRO-BATCHES. With micro_count m the loop runs m times an iteration, each time with its own part of the batch, begin_step
  * to end_step, micro_index 0 to m - 1. Flags clear in the first and optimize in the last; the
@@ -72,7 +76,7 @@ extern "C" {
 #error "dukd_plugin.h is defined for 64-bit platforms"
 #endif
 
-#define DUKD_ABI_DRAFT 1u
+#define DUKD_ABI_DRAFT 2u
 
 /* ---------------------------------------------------------------- outcomes */
 
@@ -212,12 +216,15 @@ typedef struct dukd_tap dukd_tap;
 #define DUKD_CAP_DERIVED    0x04ull /* taps computed from earlier taps */
 #define DUKD_CAP_OTHER_GRAD 0x08ull /* gradients into networks other than the student */
 #define DUKD_CAP_MODE_TRAIN 0x10ull /* networks other than the student in training mode */
+#define DUKD_CAP_PARAMS     0x20ull /* trains the plugin's own parameters (dukd_ext_params.h) */
 
 /* Log levels. */
 #define DUKD_LOG_DEBUG   0
 #define DUKD_LOG_INFO    1
 #define DUKD_LOG_WARNING 2
 
+/* Every function is called on a thread that has entered the plugin with a session of this host, never from inside a task
+ * of parallel_for and never from a thread of the plugin's own: a host that has one session has one caller at a time. */
 typedef struct dukd_host {
     uint32_t struct_size;
     uint32_t n_networks;
@@ -226,28 +233,27 @@ typedef struct dukd_host {
     const char *const *networks; /* [n_networks] names: "student" is one of them, "teacher" and "features"
                                     where there are such */
     /* Shape of what tap `tap` gives for an input of shape `in`; `in` is that of the tap's source. Not 0: the
-     * network cannot take this input or has no such layer; the plugin words the message. Required. Called inside
-     * create_session only, on the thread that called it. */
-    int32_t (*tap_shape)(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]);
+     * network cannot take this input or has no such layer: the host may write why into *why ("sides must be multiples of the window
+     * 8"), and the plugin adds its own words. Required. Called inside create_session only. */
+    int32_t (*tap_shape)(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
+                         dukd_error *why);
     /* Memory for what the plugin makes (images, workspaces). `align` is a power of two. On CUDA `stream`
      * orders the use. May be NULL, both or none: the plugin then allocates by itself. alloc returns NULL when
-     * there is none. [thread-safe] */
+     * there is none. */
     void *(*alloc)(void *ctx, int32_t device_type, int32_t device_id, uint64_t size, uint64_t align,
                    void *stream);
     void (*free)(void *ctx, void *p, int32_t device_type, int32_t device_id, void *stream);
-    /* One line of text without a final newline. May be NULL. [thread-safe] */
+    /* One line of text without a final newline. May be NULL. */
     void (*log)(void *ctx, int32_t level, const char *message);
     /* Calls task(arg, i, worker) once for each i of 0 .. n - 1, on any threads, and returns when all are
      * done. worker is 0 .. max_threads - 1 and never the same for two calls at a time. Both or none; given
-     * them, the plugin uses no threads of its own. Called on the thread that entered the plugin, never from inside
-     * a task. */
+     * them, the plugin uses no threads of its own. */
     void (*parallel_for)(void *ctx, uint32_t n, void (*task)(void *arg, uint32_t i, uint32_t worker),
                          void *arg);
     uint32_t (*max_threads)(void *ctx);
-    /* Not 0: give up soon; the call in progress returns DUKD_E_CANCELLED. May be NULL. [thread-safe] */
+    /* Not 0: give up soon; the call in progress returns DUKD_E_CANCELLED. May be NULL. */
     int32_t (*should_cancel)(void *ctx);
-    /* A host's extension by its id, or NULL. The member itself may be NULL. Called on the thread that entered the
-     * plugin. */
+    /* A host's extension by its id, or NULL. The member itself may be NULL. */
     const void *(*get_extension)(void *ctx, const char *id);
 } dukd_host;
 
@@ -326,6 +332,7 @@ typedef struct dukd_input {
     0x1u /* training mode (dropout, DropPath); no gradient by itself. Else evaluation */
 #define DUKD_TAP_WANT_GRAD 0x2u /* submit_pass writes d(loss)/d(this tap) */
 #define DUKD_TAP_KEEP      0x4u /* the value stays unchanged until end_step, not only during submit_pass */
+#define DUKD_TAP_FLAGS     0x7u /* all that this draft has: a host refuses others */
 
 #define DUKD_SOURCE_INPUT 0u /* source_id: an input of this pass */
 #define DUKD_SOURCE_TAP   1u /* source_id: an earlier tap of this pass */
@@ -346,6 +353,7 @@ struct dukd_tap {
 #define DUKD_PASS_BACKWARD         0x2u /* a tap of this pass wants its gradient: backpropagate from each that does */
 #define DUKD_PASS_OPTIMIZE_AFTER   0x4u /* an optimizer step, after the backward of this and earlier passes */
 #define DUKD_PASS_EMA_AFTER        0x8u /* one update of the weights' average, after the optimizer step */
+#define DUKD_PASS_FLAGS            0xFu /* all that this draft has: a host refuses others */
 
 /* Belongs to the session, valid until end_step or cancel_step (in a plan: until destroy_session). A host that
  * batches passes clears, runs backward and optimizes in the order in which they were handed out. */
@@ -446,6 +454,9 @@ typedef struct dukd_plugin {
 
 /* ---------------------------------------------------------------- sizes of this draft */
 
+#define DUKD_DEVICE_SIZE         8u
+#define DUKD_DTYPE_SIZE          4u
+#define DUKD_TENSOR_SIZE         48u
 #define DUKD_ERROR_SIZE          264u
 #define DUKD_OPTION_INFO_SIZE    64u
 #define DUKD_LOSS_INFO_SIZE      24u

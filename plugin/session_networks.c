@@ -79,11 +79,14 @@ static int32_t check_tap(dukd_session *s, const dukd_pass_recipe *pass, const du
     const int64_t *in = view->tensor[tap->source_id].shape, *expected = view->tap_shape[at];
     const char *name = role_names[pass->tap[at].network], *image = dukd_images_name(pass->images);
     int64_t out[4] = {0};
-    if (s->host.tap_shape(s->host.ctx, tap, in, out) != 0) {
+    dukd_error why = {.struct_size = DUKD_ERROR_SIZE};
+    if (s->host.tap_shape(s->host.ctx, tap, in, out, &why) != 0) {
+        why.message[sizeof why.message - 1] = '\0';
         return dukd_report(error, DUKD_E_UNSUPPORTED,
-                           "the %s cannot take %s of %lld x %lld (LR patches are %lld x %lld): %s", name,
+                           "the %s cannot take %s of %lld x %lld (LR patches are %lld x %lld)%s%s: %s", name,
                            image, (long long)in[2], (long long)in[3], (long long)s->geometry.h,
-                           (long long)s->geometry.w, zoom_out_advice(s, pass));
+                           (long long)s->geometry.w, why.message[0] != '\0' ? ": " : "", why.message,
+                           zoom_out_advice(s, pass));
     }
     if (memcmp(out, expected, sizeof out) == 0) return DUKD_OK;
     return dukd_report(error, DUKD_E_ARGUMENT,

@@ -83,8 +83,9 @@ static void make_batch(const dukd_step *step) {
 }
 
 /* What a network makes of an input: only the host can say. Not 0: it cannot. Ours have no layers to look at. */
-static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]) {
-    (void)ctx;
+static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
+                         dukd_error *why) {
+    (void)ctx, (void)why;
     for (int i = 0; i < 4; i++) out[i] = i < 2 ? in[i] : in[i] * SCALE;
     return in[1] != COLOURS || tap->layer || tap->from_layer || tap->source_kind != DUKD_SOURCE_INPUT;
 }
@@ -108,7 +109,7 @@ static void run_pass(const dukd_pass *pass, double rate) {
         const dukd_tap *tap = pass->taps[i];
         const dukd_tensor *in = pass->inputs[tap->source_id]->tensor;
         int64_t shape[4];
-        if (tap->flags >= 2 * DUKD_TAP_KEEP || tap_shape(NULL, tap, in->shape, shape))
+        if ((tap->flags & ~DUKD_TAP_FLAGS) || tap_shape(NULL, tap, in->shape, shape, NULL))
             exit(failed(1, "next_pass", "a tap is more than this host can do"));
         if (!values[p][i]) values[p][i] = new_tensor(shape); /* of this plan_index for ever */
         if (!grads[p][i] && tap->flags & DUKD_TAP_WANT_GRAD) grads[p][i] = new_tensor(shape);

@@ -12,7 +12,7 @@ dukd_plugin.h is looked for beside this file, or where the environment's DUKD_HE
 
 local ffi, bit = require "ffi", require "bit"
 local band, bnot, rshift = bit.band, bit.bnot, bit.rshift
-local WRITTEN_FOR = 1 -- the draft whose comments this file was written by
+local WRITTEN_FOR = 2 -- the draft whose comments this file was written by
 local D, err -- the header's constants by name; one dukd_error for all calls
 
 local function fail(...) error(string.format(...), 0) end -- a message for the user, without a place in this file
@@ -202,10 +202,10 @@ end
 local function create_session(plugin, own, list)
   local host, params, keep = new "dukd_host", new "dukd_session_params", {}
   local names = ffi.new("const char *[?]", #NAMES, NAMES)
-  local callback = ffi.cast("int32_t (*)(void *, const dukd_tap *, const int64_t *, int64_t *)", tap_shape)
+  local callback = ffi.cast("int32_t (*)(void *, const dukd_tap *, const int64_t *, int64_t *, dukd_error *)", tap_shape)
   host.networks, host.n_networks, host.tap_shape = names, #NAMES, callback
   host.caps = D.DUKD_CAP_TWO_STEPS + D.DUKD_CAP_MODE_TRAIN -- no layers, no chained taps, no gradients but the student's
-  -- log, should_cancel, alloc, parallel_for stay NULL: they may come on a plugin's threads, where Lua cannot be called.
+  -- log, should_cancel, alloc, parallel_for stay NULL: nobody here needs them.
   local options = ffi.new("const dukd_option *[?]", #list + 1)
   for i, o in ipairs(list) do -- text, a place for messages, no meaning
     local c, values = new "dukd_option", ffi.new("const char *[?]", #o.values + 1, o.values)
@@ -227,9 +227,8 @@ jit.off(create_session) -- C that calls back into Lua must not be called from co
 -- Computes a pass, submits it, does what its flags say. `slots` has values and gradients by plan_index: shapes stay the same
 -- and a pass comes once a step, so what DUKD_TAP_KEEP asks to keep is kept.
 local function run_pass(plugin, session, pass, nets, slots, rate)
-  local student, n, known = nets[1], pass.n_taps, D.DUKD_TAP_MODE_TRAIN + D.DUKD_TAP_WANT_GRAD + D.DUKD_TAP_KEEP
-  local flags = D.DUKD_PASS_ZERO_GRAD_BEFORE + D.DUKD_PASS_BACKWARD + D.DUKD_PASS_OPTIMIZE_AFTER + D.DUKD_PASS_EMA_AFTER
-  if has(pass.flags, bnot(flags)) then fail("pass %d has flags that this host does not know", pass.id) end
+  local student, n, known = nets[1], pass.n_taps, D.DUKD_TAP_FLAGS
+  if has(pass.flags, bnot(D.DUKD_PASS_FLAGS)) then fail("pass %d has flags that this host does not know", pass.id) end
   if has(pass.flags, D.DUKD_PASS_ZERO_GRAD_BEFORE) then ffi.fill(student.g, ffi.sizeof(student.g)) end
   local array = "const dukd_tensor *[?]"
   local slot = slots[pass.plan_index] or { values = ffi.new(array, n), grads = ffi.new(array, n), v = {}, g = {}, x = {} }

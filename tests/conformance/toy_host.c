@@ -149,7 +149,9 @@ static uint32_t max_threads(void *ctx) {
 
 /* ---- the other services ---- */
 
-static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]) {
+static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
+                         dukd_error *why) {
+    (void)why;
     toy_host *h = ctx;
     int32_t scale = tap->layer ? 1 : h->setup.scale;
     pthread_mutex_lock(&h->lock);

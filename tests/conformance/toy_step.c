@@ -60,7 +60,7 @@ static int make_tap(toy_session *t, toy_pass *p, const toy_run *run, uint32_t i,
     const dukd_tap *tap = p->pass->taps[i];
     const dukd_tensor *source = source_of(p, tap);
     int64_t shape[4];
-    if (t->h.host.tap_shape(&t->h, tap, source->shape, shape)) return -1;
+    if (t->h.host.tap_shape(&t->h, tap, source->shape, shape, NULL)) return -1;
     t->h.shape_calls--; /* the suite's own */
     if (toy_tensor_make(&p->values[i], shape, type_or_f32(run->value_type), run->values)) return -1;
     if (wanted >= 0 && toy_tensor_make(&p->grads[i], shape, type_or_f32(run->grad_type), run->grads))

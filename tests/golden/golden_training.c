@@ -23,7 +23,9 @@ static void *zeros(int64_t count, size_t size) {
 
 /* ---------------------------------------------------------------- the host's side of the session */
 
-static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]) {
+static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
+                         dukd_error *why) {
+    (void)why;
     const training *t = ctx;
     const int32_t up = dukd_graph_upscale(tap->network == 0 ? t->student_net : t->teacher_net);
     out[0] = in[0];

@@ -14,9 +14,10 @@
 
 static const int32_t scales[] = {2, 3, 3, 4, 2};
 
-static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]) {
+static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
+                         dukd_error *why) {
     const int32_t *scale = ctx;
-    (void)tap;
+    (void)tap, (void)why;
     memcpy(out, in, 4 * sizeof *out);
     out[2] *= *scale;
     out[3] *= *scale;

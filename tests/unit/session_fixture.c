@@ -17,9 +17,13 @@ double fixture_pattern(int64_t c, int64_t i, int64_t j) {
 
 /* ---------------------------------------------------------------- the host's services */
 
-static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]) {
+static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
+                         dukd_error *why) {
     const fixture *f = ctx;
-    if (in[2] < f->smallest || in[3] < f->smallest) return 1;
+    if (in[2] < f->smallest || in[3] < f->smallest) {
+        if (why != NULL) snprintf(why->message, sizeof why->message, "%d pixels at least", (int)f->smallest);
+        return 1;
+    }
     const int32_t scale = f->net_scale[strcmp(f->networks[tap->network], "teacher") == 0];
     out[0] = in[0];
     out[1] = in[1];

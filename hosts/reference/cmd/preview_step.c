@@ -110,7 +110,9 @@ static int add_difference(preview_run *p, const float *answer_values, dukd_failu
 }
 
 /* What the host declares; the plugin asks for the shape of every tap when the session is made. */
-static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]) {
+static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
+                         dukd_error *why) {
+    (void)why;
     const preview_run *p = ctx;
     const dukd_graph *g = tap->network == STUDENT ? p->r->student->graph : p->r->teacher->graph;
     if (tap->layer || tap->from_layer || in[1] != dukd_graph_op(g, 0)->channels) return 1;
@@ -137,7 +139,7 @@ static void free_taps(tap_tensors *t) {
 static int compute_tap(preview_run *p, const dukd_pass *pass, const dukd_tap *tap, tap_tensors *t,
                        dukd_failure *f) {
     const dukd_input *in = pass->inputs[tap->source_id];
-    if (tap_shape(p, tap, in->tensor->shape, t->shape))
+    if (tap_shape(p, tap, in->tensor->shape, t->shape, NULL))
         return dukd_fail(f, DUKD_FAILED, "the plugin taps what this preview cannot show");
     int64_t n = count_of(t->shape);
     t->value = (dukd_tensor){

@@ -49,18 +49,20 @@ int dukd_all_finite(const float *values, int64_t count) {
 
 /* ---------------------------------------------------------------- the session */
 
-static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]) {
+static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
+                         dukd_error *why) {
     dukd_stepper *s = ctx;
     const dukd_graph *g = tap->network == 0 ? s->o.student : tap->network == 1 ? s->o.teacher : NULL;
     if (!g || tap->from_layer || tap->layer || tap->source_kind != DUKD_SOURCE_INPUT) return 1;
     if (in[1] != dukd_graph_op(g, 0)->channels || in[0] < 1) return 1;
-    dukd_failure why = {0};
-    if (dukd_graph_check_size(g, in[2], in[3], &why)) {
+    dukd_failure reason = {0};
+    if (dukd_graph_check_size(g, in[2], in[3], &reason)) {
+        if (why) snprintf(why->message, sizeof why->message, "%.250s", reason.message);
         dukd_fail(
             &s->refused, DUKD_MISUSED,
             "the %s cannot compute what each iteration of batches of %d x %d images needs: %s. Images scaled "
             "down (zoom out) are %d times smaller: change datasets.train.gt_size, or switch zoom out off",
-            tap->network == 0 ? "student" : "teacher", (int)s->o.height, (int)s->o.width, why.message,
+            tap->network == 0 ? "student" : "teacher", (int)s->o.height, (int)s->o.width, reason.message,
             (int)s->o.scale);
         return 1;
     }

@@ -7,10 +7,6 @@
 #include "common/checked.h"
 #include "train/weights.h"
 
-#define PASS_FLAGS                                                                                           \
-    (DUKD_PASS_ZERO_GRAD_BEFORE | DUKD_PASS_BACKWARD | DUKD_PASS_OPTIMIZE_AFTER | DUKD_PASS_EMA_AFTER)
-#define TAP_FLAGS (DUKD_TAP_MODE_TRAIN | DUKD_TAP_WANT_GRAD | DUKD_TAP_KEEP)
-
 static int refuse(dukd_failure *f, uint32_t pass, const char *what) {
     return dukd_fail(f, DUKD_FAILED, "pass %u of the plugin's plan: %s", pass, what);
 }
@@ -24,13 +20,13 @@ static int check_tensor(const dukd_tensor *t) {
 
 static int check_pass(const dukd_pass *p, uint32_t index, uint32_t networks, dukd_failure *f) {
     if (p->plan_index != index) return refuse(f, index, "has another plan_index");
-    if (p->flags & ~PASS_FLAGS) return refuse(f, index, "has a flag that this host does not know");
+    if (p->flags & ~DUKD_PASS_FLAGS) return refuse(f, index, "has a flag that this host does not know");
     for (uint32_t i = 0; i < p->n_inputs; i++)
         if (!check_tensor(p->inputs[i]->tensor))
             return refuse(f, index, "has an input that is no f32 tensor of 4 dimensions on the CPU");
     for (uint32_t i = 0; i < p->n_taps; i++) {
         const dukd_tap *t = p->taps[i];
-        if (t->flags & ~TAP_FLAGS)
+        if (t->flags & ~DUKD_TAP_FLAGS)
             return refuse(f, index, "has a tap with a flag that this host does not know");
         if (t->network >= networks) return refuse(f, index, "taps a network that this host does not have");
         if (t->source_kind != DUKD_SOURCE_INPUT || t->source_id >= p->n_inputs || t->from_layer || t->layer)
@@ -157,7 +153,7 @@ int dukd_step_plan_check(const dukd_step_plan *p, const dukd_pass *pass, dukd_fa
                          p->plan->n_passes);
     const dukd_pass *plan = p->plan->passes[pass->plan_index];
     int same =
-        !(pass->flags & ~PASS_FLAGS) && plan->n_inputs == pass->n_inputs && plan->n_taps == pass->n_taps;
+        !(pass->flags & ~DUKD_PASS_FLAGS) && plan->n_inputs == pass->n_inputs && plan->n_taps == pass->n_taps;
     for (uint32_t i = 0; same && i < pass->n_inputs; i++) {
         const dukd_tensor *t = pass->inputs[i]->tensor;
         same = check_tensor(t) && t->data &&

@@ -166,7 +166,7 @@ static int32_t check_shapes(const dukd_session *s, dukd_error *error) {
         for (uint32_t k = 0; k < s->planned[i].pass.n_taps; k++) {
             const small_pass *p = &s->planned[i];
             int64_t out[4];
-            if (s->host.tap_shape(s->host.ctx, &p->tap[k], p->shape, out) && !BROKEN(takes_any_shape))
+            if (s->host.tap_shape(s->host.ctx, &p->tap[k], p->shape, out, NULL) && !BROKEN(takes_any_shape))
                 return small_error(error, DUKD_E_UNSUPPORTED, "%s cannot take %lld x %lld pixels",
                                    s->host.networks[p->tap[k].network], (long long)p->shape[2],
                                    (long long)p->shape[3]);

@@ -57,7 +57,7 @@ int32_t small_begin_step(dukd_session *s, const dukd_step *step, dukd_error *err
     if (status) return status;
     if (BROKEN(asks_shape_again)) {
         int64_t out[4];
-        s->host.tap_shape(s->host.ctx, &s->planned[0].tap[0], s->planned[0].shape, out);
+        s->host.tap_shape(s->host.ctx, &s->planned[0].tap[0], s->planned[0].shape, out, NULL);
     }
     hold(&s->lr, step->lr, s->lr_shape, s->lr_strides);
     hold(&s->hr, step->hr, s->hr_shape, s->hr_strides);

@@ -106,8 +106,9 @@ static void update_average(trainer *t) {
 
 /* ---- what the plugin is offered ---- */
 
-static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4]) {
-    (void)ctx;
+static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
+                         dukd_error *why) {
+    (void)ctx, (void)why;
     if ((tap->layer || tap->from_layer) && !broken("any_layer")) return 1;
     if (in[1] != CH || in[2] != SIDE || in[3] != SIDE) return 1;
     out[0] = in[0];
@@ -188,7 +189,7 @@ static int compute(trainer *t, const dukd_pass *pass, slot *s, uint32_t i) {
                                                                    : (tap->flags & DUKD_TAP_MODE_TRAIN) != 0;
     for (int e = 0; training && e < n * IMAGE_OUT; e++)
         if (unit((uint64_t)++t->noise) < DROP) s->v[e] = 0;
-    tap_shape(t, tap, in.shape, s->shape);
+    tap_shape(t, tap, in.shape, s->shape, NULL);
     s->value = (dukd_tensor){.data = s->v,
                              .device = {DUKD_DEVICE_CPU, 0},
                              .ndim = 4,

@@ -89,12 +89,13 @@ void spy_try_services(const dukd_session *s) {
 void spy_try_shapes(const dukd_session *s) {
     const dukd_host *h = &s->host;
     int64_t out[4];
+    dukd_error why = {.struct_size = DUKD_ERROR_SIZE};
     dukd_tap tap = {.struct_size = DUKD_TAP_SIZE, .network = s->network[0], .layer = "no such layer"};
-    if (h->tap_shape(h->ctx, &tap, s->lr_shape, out) == 0)
+    if (h->tap_shape(h->ctx, &tap, s->lr_shape, out, &why) == 0)
         spy_wrong("tap-shape", "tap_shape knows a layer 'no such layer'");
     tap.layer = NULL;
     tap.from_layer = "no such layer";
-    if (h->tap_shape(h->ctx, &tap, s->lr_shape, out) == 0)
+    if (h->tap_shape(h->ctx, &tap, s->lr_shape, out, &why) == 0)
         spy_wrong("tap-shape", "tap_shape knows a layer 'no such layer' to start from");
     spy_note("{\"call\": \"shapes_tried\"}");
 }

@@ -132,7 +132,7 @@ static int32_t refuse(dukd_session *s, dukd_error *error, int32_t code, const ch
 static int shape_pass(const dukd_session *s, spy_live *l, const spy_pass *p) {
     for (uint32_t i = 0; i < p->n_taps; i++) {
         if (l->tap[i].network == UINT32_MAX) return -1;
-        if (s->host.tap_shape(s->host.ctx, &l->tap[i], s->lr_shape, l->shape[i])) return -1;
+        if (s->host.tap_shape(s->host.ctx, &l->tap[i], s->lr_shape, l->shape[i], NULL)) return -1;
         for (int d = 0; d < 4; d++)
             if (l->shape[i][d] < 1 || l->shape[i][d] > 1 << 20) {
                 spy_wrong("tap-shape", "tap_shape says that dimension %d is %lld", d,
