@@ -16,6 +16,7 @@
 #include <dlpack/dlpack.h>
 
 #include "dukd_ext_draws.h"
+#include "dukd_ext_params.h"
 
 typedef struct {
     const char *of, *name; /* name NULL: the struct itself */
@@ -206,6 +207,30 @@ static const row rows[] = {
     F(dukd_ext_draws, struct_size),
     F(dukd_ext_draws, pad0),
     F(dukd_ext_draws, set_source),
+    S(dukd_param_info, DUKD_PARAM_INFO_SIZE),
+    F(dukd_param_info, struct_size),
+    F(dukd_param_info, flags),
+    F(dukd_param_info, name),
+    F(dukd_param_info, shape),
+    F(dukd_param_info, ndim),
+    F(dukd_param_info, pad0),
+    S(dukd_param_list, DUKD_PARAM_LIST_SIZE),
+    F(dukd_param_list, struct_size),
+    F(dukd_param_list, n_params),
+    F(dukd_param_list, params),
+    S(dukd_param_bind, DUKD_PARAM_BIND_SIZE),
+    F(dukd_param_bind, struct_size),
+    F(dukd_param_bind, flags),
+    F(dukd_param_bind, n_params),
+    F(dukd_param_bind, pad0),
+    F(dukd_param_bind, values),
+    F(dukd_param_bind, grads),
+    F(dukd_param_bind, stream),
+    S(dukd_ext_params, DUKD_EXT_PARAMS_SIZE),
+    F(dukd_ext_params, struct_size),
+    F(dukd_ext_params, pad0),
+    F(dukd_ext_params, list),
+    F(dukd_ext_params, bind),
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
