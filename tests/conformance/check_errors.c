@@ -191,6 +191,8 @@ static conform_result error_only_on_errors(conform *c) {
     e.struct_size = DUKD_ERROR_SIZE;
     before = e;
     if (c->plugin->create_session(&t.params, &t.s, &e) != DUKD_OK) return toy_create(c, &t);
+    REQUIRE(c, !memcmp(&e, &before, sizeof e), "create_session wrote the error");
+    TRY(toy_params_open(c, &t.own, t.s));
 #define SILENT(call)                                                                                         \
     REQUIRE(c, (call) >= 0 && !memcmp(&e, &before, sizeof e), #call " wrote the error, or failed")
     SILENT(c->plugin->get_plan(t.s, &plan, &e));

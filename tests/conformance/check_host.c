@@ -49,14 +49,15 @@ static conform_result planned(conform *c, toy_session *t, const char *what, cons
 }
 
 static conform_result limits(conform *c) {
-    const uint64_t all =
-        DUKD_CAP_TWO_STEPS | DUKD_CAP_LAYERS | DUKD_CAP_DERIVED | DUKD_CAP_OTHER_GRAD | DUKD_CAP_MODE_TRAIN;
+    const uint64_t all = DUKD_CAP_TWO_STEPS | DUKD_CAP_LAYERS | DUKD_CAP_DERIVED | DUKD_CAP_OTHER_GRAD |
+                         DUKD_CAP_MODE_TRAIN | DUKD_CAP_PARAMS;
     const uint64_t caps[] = {0,
                              all & ~DUKD_CAP_TWO_STEPS,
                              all & ~DUKD_CAP_LAYERS,
                              all & ~DUKD_CAP_DERIVED,
                              all & ~DUKD_CAP_OTHER_GRAD,
                              all & ~DUKD_CAP_MODE_TRAIN,
+                             all & ~DUKD_CAP_PARAMS,
                              UINT64_MAX};
     for (size_t i = 0; i < sizeof caps / sizeof *caps; i++) {
         toy_session t;
@@ -68,7 +69,10 @@ static conform_result limits(conform *c) {
         snprintf(what, sizeof what, "caps 0x%llx", (unsigned long long)caps[i]);
         conform_result r = planned(c, &t, what, &plan);
         if (r == CONFORM_PASS) r = plan_within(c, plan, caps[i]);
+        if (r == CONFORM_PASS) r = toy_params_find(c, &t.own, t.s);
         if (r == CONFORM_FAIL) return r;
+        REQUIRE(c, r != CONFORM_PASS || caps[i] & DUKD_CAP_PARAMS || !t.own.n,
+                "the host trains no parameters of a plugin's, but the session has %u", t.own.n);
         REQUIRE(c, r == CONFORM_PASS || caps[i] != UINT64_MAX, "%s: unknown bits are not ignored", what);
         toy_close(c, &t);
     }
@@ -165,6 +169,23 @@ static conform_result services(conform *c) {
             (long long)t.h.held);
     REQUIRE(c, !t.h.wrong[0], "%s", t.h.wrong);
     toy_close(c, &t);
+    return CONFORM_PASS;
+}
+
+/* Large enough that a plugin with threads uses them: the host's, or its own. */
+static conform_result caller_thread(conform *c) {
+    for (uint32_t threads = 0; threads <= 3; threads += 3) {
+        toy_session t;
+        toy_result r;
+        TRY(toy_open(c, &t, (toy_setup){.threads = threads, .height = 64, .width = 64}));
+        for (int64_t i = 1; i <= 2; i++) {
+            if (toy_step(c, &t, &(toy_run){.iteration = i}, &r)) return CONFORM_FAIL;
+            toy_result_free(&r);
+        }
+        toy_destroy(c, &t);
+        REQUIRE(c, !t.h.stray[0], "%s", t.h.stray);
+        toy_close(c, &t);
+    }
     return CONFORM_PASS;
 }
 
@@ -343,6 +364,8 @@ static const conform_check checks[] = {
     {"tap-shape", "asked in create_session alone, which refuses what no network can take (tap_shape)",
      shapes},
     {"services", "alloc, free, log and parallel_for are used as they are meant to be (dukd_host)", services},
+    {"caller-thread", "services are called by the thread that is in the plugin, outside tasks (dukd_host)",
+     caller_thread},
     {"no-services", "a host that offers only what is required is enough (dukd_host)", no_services},
     {"no-memory", "a failing allocation is DUKD_E_MEMORY, leaks nothing, and cancel_step works (ERRORS)",
      no_memory},

@@ -12,6 +12,7 @@
 
 #include "conform.h"
 #include "dukd_ext_draws.h"
+#include "dukd_ext_params.h"
 #include "toy_host.h"
 
 static conform_result open_table(conform *c, const dukd_plugin **out) {
@@ -255,6 +256,9 @@ static conform_result extensions(conform *c) {
     REQUIRE(c, draws == p->get_extension(DUKD_EXT_DRAWS), "two calls of get_extension differ");
     REQUIRE(c, !draws || (draws->struct_size >= DUKD_EXT_DRAWS_SIZE && draws->set_source),
             DUKD_EXT_DRAWS " is incomplete");
+    const dukd_ext_params *params = p->get_extension(DUKD_EXT_PARAMS);
+    REQUIRE(c, !params || (params->struct_size >= DUKD_EXT_PARAMS_SIZE && params->list && params->bind),
+            DUKD_EXT_PARAMS " is incomplete");
     return CONFORM_PASS;
 }
 

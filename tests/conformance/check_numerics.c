@@ -193,6 +193,9 @@ static conform_result grad_scale(conform *c) {
         for (int32_t i = 0; i < r.n_wanted; i++)
             for (int64_t n = 0; n < r.wanted[i].count; n++)
                 r.wanted[i].grad[n] = (float)((double)r.wanted[i].grad[n] / scales[k]);
+        for (uint32_t i = 0; i < r.n_params; i++)
+            for (int64_t n = 0; n < r.params[i].count; n++)
+                r.params[i].grad[n] = (float)((double)r.params[i].grad[n] / scales[k]);
         double d = toy_difference(&plain, &r);
         REQUIRE(c, d <= 1e-6, "grad_scale %g does not multiply gradients by it (difference %g)", scales[k],
                 d);

@@ -14,7 +14,7 @@ enum { TIME_LIMIT = 30, MAX_OPTIONS = 64, NAME = 18 };
 static const conform_group *const plugin_groups[] = {&conform_static,     &conform_loading, &conform_session,
                                                      &conform_versioning, &conform_options, &conform_errors,
                                                      &conform_host,       &conform_passes,  &conform_steps,
-                                                     &conform_numerics,   &conform_state};
+                                                     &conform_numerics,   &conform_params,  &conform_state};
 /* The first check of the first group is a run, without which there is nothing to look at. */
 static const conform_group *const host_groups[] = {&host_starting, &host_calls, &host_taps,
                                                    &host_flags,    &host_micro, &host_errors,

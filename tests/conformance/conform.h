@@ -42,7 +42,7 @@ typedef struct {
 /* Each group is one file; group session, one check, is beside group loading. */
 extern const conform_group conform_static, conform_loading, conform_session, conform_versioning,
     conform_options, conform_errors, conform_host, conform_passes, conform_steps, conform_numerics,
-    conform_state;
+    conform_params, conform_state;
 
 /* The first reason that is given is kept. */
 conform_result conform_fail(conform *c, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "trace.h"
+
 static void wrong(toy_host *h, const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -12,6 +14,16 @@ static void wrong(toy_host *h, const char *format, ...) {
     if (!h->wrong[0]) vsnprintf(h->wrong, sizeof h->wrong, format, args);
     pthread_mutex_unlock(&h->lock);
     va_end(args);
+}
+
+/* Every service begins so. */
+static void called(toy_host *h, const char *service) {
+    if (trace_is_caller()) return;
+    pthread_mutex_lock(&h->lock);
+    if (!h->stray[0])
+        snprintf(h->stray, sizeof h->stray,
+                 "%s was called inside a task of parallel_for, or by a thread of the plugin's own", service);
+    pthread_mutex_unlock(&h->lock);
 }
 
 /* ---- memory: each block has its head before it and a canary behind it ---- */
@@ -30,6 +42,7 @@ struct toy_block {
 
 static void *host_alloc(void *ctx, int32_t type, int32_t id, uint64_t size, uint64_t align, void *stream) {
     toy_host *h = ctx;
+    called(h, "alloc");
     if (type != DUKD_DEVICE_CPU || id != 0 || stream)
         wrong(h, "alloc asked for device %d, %d, but the session is on the CPU", type, id);
     if (!align || align & (align - 1)) {
@@ -61,6 +74,7 @@ static void *host_alloc(void *ctx, int32_t type, int32_t id, uint64_t size, uint
 static void host_free(void *ctx, void *p, int32_t type, int32_t id, void *stream) {
     toy_host *h = ctx;
     int overrun = 0;
+    called(h, "free");
     if (!p) return;
     if (type != DUKD_DEVICE_CPU || id != 0 || stream) wrong(h, "free was given another device than alloc");
     pthread_mutex_lock(&h->lock);
@@ -109,7 +123,9 @@ typedef struct {
 
 static void *run_share(void *p) {
     const share *s = p;
+    trace_task(1);
     for (uint32_t i = s->first; i < s->n; i += s->step) s->task(s->arg, i, s->first);
+    trace_task(0);
     return NULL;
 }
 
@@ -134,17 +150,23 @@ static void parallel_for(void *ctx, uint32_t n, void (*task)(void *arg, uint32_t
     int nested = h->busy++;
     pthread_mutex_unlock(&h->lock);
     if (nested) wrong(h, "parallel_for was called from inside a task");
-    if (h->setup.one_by_one || nested)
+    called(h, "parallel_for");
+    if (h->setup.one_by_one || nested) {
+        trace_task(1);
         for (uint32_t i = n; i-- > 0;) task(arg, i, i % h->setup.threads);
-    else
+        trace_task(0);
+    } else {
         run_threads(h, n, task, arg);
+    }
     pthread_mutex_lock(&h->lock);
     h->busy--;
     pthread_mutex_unlock(&h->lock);
 }
 
 static uint32_t max_threads(void *ctx) {
-    return ((const toy_host *)ctx)->setup.threads;
+    toy_host *h = ctx;
+    called(h, "max_threads");
+    return h->setup.threads;
 }
 
 /* ---- the other services ---- */
@@ -164,6 +186,7 @@ static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], in
 
 static void log_line(void *ctx, int32_t level, const char *message) {
     toy_host *h = ctx;
+    called(h, "log");
     if (level < DUKD_LOG_DEBUG || level > DUKD_LOG_WARNING) wrong(h, "log has no level %d", level);
     if (!message || !message[0] || strchr(message, '\n'))
         wrong(h, "log was given %s, not one line of text", message ? message : "NULL");
@@ -171,6 +194,7 @@ static void log_line(void *ctx, int32_t level, const char *message) {
 
 static int32_t should_cancel(void *ctx) {
     toy_host *h = ctx;
+    called(h, "should_cancel");
     pthread_mutex_lock(&h->lock);
     int32_t cancel = h->cancel;
     h->asked++;
@@ -179,6 +203,7 @@ static int32_t should_cancel(void *ctx) {
 }
 
 static const void *get_extension(void *ctx, const char *id) {
+    called(ctx, "get_extension");
     if (!id) wrong(ctx, "get_extension was given NULL");
     return NULL;
 }
@@ -208,7 +233,7 @@ conform_result toy_prepare(conform *c, toy_session *t, toy_setup setup) {
         .n_networks = TOY_NETWORKS,
         .ctx = h,
         .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_LAYERS | DUKD_CAP_DERIVED | DUKD_CAP_OTHER_GRAD |
-                DUKD_CAP_MODE_TRAIN,
+                DUKD_CAP_MODE_TRAIN | DUKD_CAP_PARAMS,
         .networks = names,
         .tap_shape = tap_shape,
     };
@@ -270,7 +295,7 @@ conform_result toy_create(conform *c, toy_session *t) {
         return conform_skip(c, "no backend for the CPU is usable here: %s", detail);
     REQUIRE(c, code == DUKD_OK, "create_session gave %d: %s", code, e.message);
     REQUIRE(c, t->s, "create_session gave DUKD_OK, but no session");
-    return CONFORM_PASS;
+    return toy_params_open(c, &t->own, t->s);
 }
 
 conform_result toy_open(conform *c, toy_session *t, toy_setup setup) {
@@ -281,6 +306,7 @@ conform_result toy_open(conform *c, toy_session *t, toy_setup setup) {
 void toy_destroy(conform *c, toy_session *t) {
     if (t->s) c->plugin->destroy_session(t->s);
     t->s = NULL;
+    toy_params_free(&t->own);
 }
 
 void toy_close(conform *c, toy_session *t) {

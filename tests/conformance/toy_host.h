@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "conform.h"
+#include "toy_params.h"
 #include "toy_tensor.h"
 
 enum { TOY_STUDENT, TOY_TEACHER, TOY_FEATURES, TOY_NETWORKS };
@@ -42,6 +43,7 @@ typedef struct {
     int64_t first_sample;  /* of the step in progress */
     int busy;              /* inside parallel_for */
     char wrong[160];       /* the first wrong thing that the plugin did; "" none */
+    char stray[160];       /* the first service that was called where none may be; "" none */
 } toy_host;
 
 /* A host, params and a session, as a check needs them. Not to be copied. */
@@ -49,11 +51,12 @@ typedef struct {
     toy_host h;
     dukd_session_params params;
     dukd_session *s;
+    toy_params own; /* the plugin's parameters */
 } toy_session;
 
 /* Host and params alone. */
 conform_result toy_prepare(conform *c, toy_session *t, toy_setup setup);
-/* Then the session. A skip where the plugin refuses what it may refuse: micro-batches, loss scaling, 16-bit batches. */
+/* Then the session, and memory for its parameters. A skip where the plugin refuses what it may refuse: micro-batches, loss scaling, 16-bit batches. */
 conform_result toy_create(conform *c, toy_session *t);
 /* Both. */
 conform_result toy_open(conform *c, toy_session *t, toy_setup setup);

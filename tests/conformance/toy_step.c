@@ -50,7 +50,7 @@ static void shape_values(const toy_run *run, const int64_t shape[4], float *v) {
 /* What it wants of some. */
 static void alter(const toy_run *run, int32_t wanted, const int64_t shape[4], float *v) {
     int64_t n = toy_count(shape);
-    if (run->probe_step != 0 && wanted == run->probe)
+    if (run->probe_direction && wanted == run->probe)
         for (int64_t i = 0; i < n; i++)
             v[i] = (float)((double)v[i] + run->probe_step * (double)run->probe_direction[i]);
     if (run->nan_value && wanted == 0) v[0] = NAN;
@@ -203,23 +203,35 @@ static int record_gradients(const toy_pass *p, toy_result *out) {
 
 void toy_result_free(toy_result *r) {
     for (int32_t i = 0; i < r->n_wanted; i++) free(r->wanted[i].grad);
+    for (uint32_t i = 0; i < r->n_params; i++) free(r->params[i].grad);
     r->n_wanted = 0;
+    r->n_params = 0;
 }
 
-double toy_difference(const toy_result *a, const toy_result *b) {
+static double difference(const float *a, const float *b, int64_t count) {
     double most = 0, size = 0;
-    if (a->n_wanted != b->n_wanted) return INFINITY;
-    for (int32_t i = 0; i < a->n_wanted; i++) {
-        const toy_wanted *x = &a->wanted[i], *y = &b->wanted[i];
-        if (x->pass != y->pass || x->tap != y->tap || x->count != y->count) return INFINITY;
-        for (int64_t k = 0; k < x->count; k++) {
-            double d = fabs((double)x->grad[k] - (double)y->grad[k]), s = fabs((double)x->grad[k]);
-            if (!(d <= most)) most = isnan(d) ? INFINITY : d;
-            if (s > size) size = s;
-        }
+    for (int64_t k = 0; k < count; k++) {
+        double d = fabs((double)a[k] - (double)b[k]), s = fabs((double)a[k]);
+        if (!(d <= most)) most = isnan(d) ? INFINITY : d;
+        if (s > size) size = s;
     }
     if (most == 0) return 0;
     return size > 0 ? most / size : INFINITY;
+}
+
+double toy_difference(const toy_result *a, const toy_result *b) {
+    double most = 0;
+    if (a->n_wanted != b->n_wanted || a->n_params != b->n_params) return INFINITY;
+    for (int32_t i = 0; i < a->n_wanted; i++) {
+        const toy_wanted *x = &a->wanted[i], *y = &b->wanted[i];
+        if (x->pass != y->pass || x->tap != y->tap || x->count != y->count) return INFINITY;
+        most = fmax(most, difference(x->grad, y->grad, x->count));
+    }
+    for (uint32_t i = 0; i < a->n_params; i++) {
+        if (a->params[i].count != b->params[i].count) return INFINITY;
+        most = fmax(most, difference(a->params[i].grad, b->params[i].grad, a->params[i].count));
+    }
+    return most;
 }
 
 int toy_identical(const toy_result *a, const toy_result *b) {
@@ -229,6 +241,12 @@ int toy_identical(const toy_result *a, const toy_result *b) {
         const toy_wanted *x = &a->wanted[i], *y = &b->wanted[i];
         if (x->pass != y->pass || x->tap != y->tap || x->count != y->count) return 0;
         if (memcmp(x->grad, y->grad, (uint64_t)x->count * sizeof *x->grad)) return 0;
+    }
+    if (a->n_params != b->n_params) return 0;
+    for (uint32_t i = 0; i < a->n_params; i++) {
+        if (a->params[i].count != b->params[i].count) return 0;
+        if (memcmp(a->params[i].grad, b->params[i].grad, (uint64_t)a->params[i].count * sizeof(float)))
+            return 0;
     }
     return 1;
 }
@@ -241,9 +259,10 @@ typedef struct {
     const toy_run *run;
     toy_result *out;
     toy_pass pass[TOY_MAX_PASSES];
-    uint32_t n, submitted; /* passes handed out, and how many of them were submitted */
-    int32_t wanted;        /* gradients so far */
-    int calls;             /* for give_up */
+    uint32_t n, submitted;              /* passes handed out, and how many of them were submitted */
+    int32_t wanted;                     /* gradients so far */
+    int calls;                          /* for give_up */
+    uint64_t param_values, param_grads; /* hashes of the parameters, as they must be */
 } flight;
 
 static int32_t failed(conform *c, const char *call, int32_t code, const dukd_error *e) {
@@ -256,12 +275,22 @@ static int32_t stop(conform *c, const char *why) {
     return TOY_STOPPED;
 }
 
+/* Gradients of parameters change in submit_pass of a pass with BACKWARD, and nowhere else; their values never. */
+static void watch_params(flight *f, int may_change) {
+    const uint64_t grads = toy_params_hash(&f->t->own, 1);
+    f->out->params_touched += !may_change && grads != f->param_grads;
+    f->out->params_written += toy_params_hash(&f->t->own, 0) != f->param_values;
+    f->param_grads = grads;
+}
+
 static int32_t submit_one(flight *f, toy_pass *p) {
     dukd_error e = {.struct_size = DUKD_ERROR_SIZE};
     toy_submit s;
     toy_submit_of(p, f->run, &s);
+    watch_params(f, 0);
     int32_t code = f->c->plugin->submit_pass(f->t->s, &s.submit, &e);
     if (code != DUKD_OK) return failed(f->c, "submit_pass", code, &e);
+    watch_params(f, (p->pass->flags & DUKD_PASS_BACKWARD) != 0);
     p->submitted = 1;
     f->submitted++;
     p->grads_hash = hash_grads(p);
@@ -283,6 +312,12 @@ static int enough(flight *f) {
 
 static int32_t submit_all(flight *f, int *given_up) {
     uint32_t first = f->submitted, n = f->n - first;
+    int clears = 0;
+    watch_params(f, 0);
+    for (uint32_t i = 0; i < n; i++)
+        clears |= (f->pass[first + i].pass->flags & DUKD_PASS_ZERO_GRAD_BEFORE) != 0;
+    if (clears) toy_params_clear(&f->t->own, f->run->param_fill);
+    f->param_grads = toy_params_hash(&f->t->own, 1);
     for (uint32_t i = 0; i < n && !*given_up; i++) {
         uint32_t k = f->run->order == TOY_TOGETHER_BACKWARDS ? f->n - 1 - i : first + i;
         int32_t code = submit_one(f, &f->pass[k]);
@@ -334,6 +369,21 @@ static int32_t take_total(flight *f) {
     return stop(f->c, "read_losses gives no l_total");
 }
 
+static int32_t record_params(flight *f) {
+    toy_params *own = &f->t->own;
+    f->out->params_spilled = toy_params_spilled(own);
+    for (uint32_t i = 0; i < own->n; i++) {
+        const uint64_t size = (uint64_t)own->param[i].count * sizeof(float);
+        float *copy = malloc(size);
+        if (!copy) return stop(f->c, "the suite is out of memory");
+        memcpy(copy, toy_param_grads(own, i), size);
+        f->out->params[i].grad = copy;
+        f->out->params[i].count = own->param[i].count;
+        f->out->n_params = i + 1;
+    }
+    return 0;
+}
+
 /* Before end_step: what must not have changed since it was handed over. */
 static int32_t look_back(flight *f, uint64_t batch_hash) {
     uint64_t batch;
@@ -346,7 +396,14 @@ static int32_t look_back(flight *f, uint64_t batch_hash) {
         f->out->grads_changed += hash_grads(p) != p->grads_hash;
         if (record_gradients(p, f->out)) return stop(f->c, "more gradients than this suite can follow");
     }
-    return 0;
+    return record_params(f);
+}
+
+static void move_param(flight *f) {
+    const uint32_t i = f->run->param;
+    float *v = toy_param_values(&f->t->own, i);
+    for (int64_t k = 0; k < f->t->own.param[i].count; k++)
+        v[k] = (float)((double)v[k] + f->run->probe_step * (double)f->run->param_direction[k]);
 }
 
 static int32_t whole(flight *f) {
@@ -354,6 +411,10 @@ static int32_t whole(flight *f) {
     const dukd_plugin *p = f->c->plugin;
     uint64_t batch_hash;
     int given_up = 0;
+    if (toy_params_open(f->c, &f->t->own, f->t->s)) return TOY_STOPPED;
+    if (f->run->param_direction) move_param(f);
+    f->param_values = toy_params_hash(&f->t->own, 0);
+    f->param_grads = toy_params_hash(&f->t->own, 1);
     if (!f->run->keep_batch) toy_fill(&f->t->h, f->run->first_sample);
     f->t->h.first_sample = f->run->first_sample;
     hash_batch(&f->t->h, &batch_hash);
@@ -370,6 +431,7 @@ static int32_t whole(flight *f) {
     if ((code = look_back(f, batch_hash))) return code;
     if ((code = p->end_step(f->t->s, &e)) != DUKD_OK) return failed(f->c, "end_step", code, &e);
     f->out->ended = 1;
+    watch_params(f, 0);
     if (f->run->wipe) memset(f->t->h.lr.memory, 0xff, f->t->h.lr.bytes);
     if (f->run->wipe) memset(f->t->h.hr.memory, 0xff, f->t->h.hr.bytes);
     return step.micro_index + 1 == step.micro_count ? take_total(f) : 0;

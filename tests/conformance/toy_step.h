@@ -34,6 +34,9 @@ typedef struct {
     int32_t probe;                /* which gradient's value is moved (index as in toy_result.wanted) ... */
     double probe_step;            /* ... by this, 0: none ... */
     const float *probe_direction; /* ... times this, dense */
+    uint32_t param;               /* which parameter's values are moved by probe_step ... */
+    const float *param_direction; /* ... times this; NULL: none */
+    float param_fill;             /* what gradients of parameters are when they are cleared */
     /* Looks at a pass when it is handed out; may be NULL. */
     conform_result (*look)(conform *c, toy_session *t, const dukd_pass *pass, void *arg);
     void *arg;
@@ -54,7 +57,15 @@ typedef struct {
     double total;                              /* l_total, after the last micro-batch */
     toy_wanted wanted[TOY_MAX_WANTED];         /* in the order of passes and taps */
     int32_t n_wanted;
-    double norm;                     /* sum of |gradient| */
+    struct {
+        int64_t count;
+        float *grad;
+    } params[TOY_MAX_PARAMS]; /* gradients of the plugin's parameters, after the step */
+    uint32_t n_params;
+    int32_t params_spilled,
+        params_touched;     /* memory beside them was written; gradients changed where they must not */
+    int32_t params_written; /* values changed */
+    double norm;            /* sum of |gradient| */
     int64_t not_finite, not_written; /* elements of gradients */
     int32_t spilled;                 /* gradients with memory beside them written */
     /* by the plugin, when it must not */

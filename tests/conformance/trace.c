@@ -3,6 +3,9 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "dukd_ext_params.h"
 
 typedef enum {
     CALL_NONE,
@@ -20,6 +23,8 @@ typedef enum {
     CALL_READ_LOSSES,
     CALL_GET_STATE,
     CALL_SET_STATE,
+    CALL_LIST,
+    CALL_BIND,
     CALLS
 } call_id;
 
@@ -38,12 +43,26 @@ static const char *const names[CALLS] = {
     [CALL_READ_LOSSES] = "read_losses",
     [CALL_GET_STATE] = "get_state",
     [CALL_SET_STATE] = "set_state",
+    [CALL_LIST] = "list of " DUKD_EXT_PARAMS,
+    [CALL_BIND] = "bind of " DUKD_EXT_PARAMS,
 };
 
 /* Of the process's one table. */
 static const dukd_plugin *plugin;
 static _Atomic int32_t *progress;
 static int in_threads;
+static const dukd_ext_params *params_ext;
+
+/* Of this thread. */
+static _Thread_local int inside, tasks;
+
+int trace_is_caller(void) {
+    return inside > 0 && tasks == 0;
+}
+
+void trace_task(int begins) {
+    tasks += begins ? 1 : -1;
+}
 
 /* One [session] call with whatever arguments it takes. */
 typedef struct {
@@ -59,6 +78,7 @@ typedef struct {
 
 static void *perform(void *p) {
     call *k = p;
+    inside++;
     switch (k->id) {
     case CALL_CREATE_SESSION:
         k->result = plugin->create_session(k->in, k->out, k->error);
@@ -93,9 +113,16 @@ static void *perform(void *p) {
     case CALL_SET_STATE:
         k->result = plugin->set_state(k->session, k->in, k->bytes, k->error);
         break;
+    case CALL_LIST:
+        k->result = params_ext->list(k->session, k->out, k->error);
+        break;
+    case CALL_BIND:
+        k->result = params_ext->bind(k->session, k->in, k->error);
+        break;
     default:
         abort(); /* in the check's own process */
     }
+    inside--;
     return NULL;
 }
 
@@ -128,11 +155,24 @@ static int32_t query_backend(uint32_t index, dukd_backend_info *out, dukd_error 
     return result;
 }
 
+static int32_t list_params(dukd_session *session, const dukd_param_list **out, dukd_error *error) {
+    return make((call){.id = CALL_LIST, .session = session, .out = out, .error = error});
+}
+
+static int32_t bind_params(dukd_session *session, const dukd_param_bind *bind, dukd_error *error) {
+    return make((call){.id = CALL_BIND, .session = session, .in = bind, .error = error});
+}
+
+static const dukd_ext_params noted_params = {
+    .struct_size = DUKD_EXT_PARAMS_SIZE, .list = list_params, .bind = bind_params};
+
 static const void *get_extension(const char *id) {
     atomic_store(progress, (int32_t)CALL_GET_EXTENSION);
     const void *extension = plugin->get_extension ? plugin->get_extension(id) : NULL; /* see check table */
     atomic_store(progress, (int32_t)CALL_NONE);
-    return extension;
+    if (!extension || strcmp(id, DUKD_EXT_PARAMS) != 0) return extension;
+    params_ext = extension;
+    return &noted_params; /* whether the plugin's own is whole: see check extensions */
 }
 
 static int32_t create_session(const dukd_session_params *params, dukd_session **out, dukd_error *error) {
