@@ -20,6 +20,7 @@ static const line lines[] = {
 #include "breaks_host.def"
 #else
     {"nothing", "", "--option train.two_steps=true"},
+    {"nothing", "", "--option train.bias=true"},
     {"nothing", "", "--option train.w_zoom=0 --option train.crop=corner"},
 #include "breaks.def"
 #endif

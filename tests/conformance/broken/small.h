@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "dukd_ext_draws.h"
+#include "dukd_ext_params.h"
 #include "dukd_plugin.h"
 
 /* ---- what is broken ---- */
@@ -32,12 +33,13 @@ typedef enum { PASS_REC, PASS_ZOOM_IN, PASS_ZOOM_OUT, PASSES } small_kind;
 typedef struct {
     bool two_steps; /* an optimizer step after each pass */
     bool corner;    /* crops at the top left, not drawn */
+    bool bias;      /* rec is |S(x) + b - y|, with a learned b for each channel */
     bool term[PASSES];
     int64_t crops;
     double w_zoom, flip;
 } small_config;
 
-enum { SMALL_OPTIONS = 7 };
+enum { SMALL_OPTIONS = 8 };
 extern const dukd_option_info *const small_option_table[SMALL_OPTIONS];
 
 int32_t small_read_options(small_config *c, const dukd_option *const *options, uint32_t n, dukd_error *error);
@@ -96,6 +98,13 @@ struct dukd_session {
     const char *names[PASSES + 1];
     double values[PASSES + 1];
 
+    /* the learned bias */
+    int64_t bias_shape[1];
+    dukd_param_info bias_info;
+    const dukd_param_info *own_params[1];
+    dukd_param_list own_list;
+    float *bias, *bias_grad; /* the host's; NULL: not bound, or there is none */
+
     dukd_draw_source source;
     void *source_ctx;
     pthread_t idler; /* only where it is broken */
@@ -126,6 +135,12 @@ int32_t small_get_state(dukd_session *s, void *data, uint64_t *size, dukd_error 
 int32_t small_set_state(dukd_session *s, const void *data, uint64_t size, dukd_error *error);
 uint64_t small_seed_of(const dukd_session *s);
 void small_note_seed(dukd_session *s);
+
+/* small_params.c */
+void small_params_describe(dukd_session *s);
+/* Adds to the bias's gradient what this submit_pass of the rec term gives. */
+void small_params_add(dukd_session *s, const dukd_submit *submit, double step);
+extern const dukd_ext_params small_ext_params;
 
 /* ---- small_common.c ---- */
 

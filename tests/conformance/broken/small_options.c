@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TWO_STEPS, CROPS, W_ZOOM, CROP, TERMS, FLIP, NOTE };
+enum { TWO_STEPS, CROPS, W_ZOOM, CROP, TERMS, FLIP, BIAS, NOTE };
 
 static const char *const crops[] = {"random", "corner"};
 static const char *const terms[] = {"rec", "zoom_in", "zoom_out"};
@@ -30,11 +30,14 @@ static const dukd_option_info rows[SMALL_OPTIONS] = {
                   INFINITY, terms, 3, "the terms of the loss"),
     [FLIP] = ROW("train.flip", DUKD_OPTION_FLOAT, "0.5", 0, 1, NULL, 0,
                  "probability that a crop is flipped left-right"),
+    [BIAS] = ROW("train.bias", DUKD_OPTION_BOOL, "false", -INFINITY, INFINITY, NULL, 0,
+                 "a learned bias in the rec term"),
     [NOTE] = ROW("note", DUKD_OPTION_STRING, NULL, -INFINITY, INFINITY, NULL, 0, "any text; not used"),
 };
 
 const dukd_option_info *const small_option_table[SMALL_OPTIONS] = {
-    &rows[TWO_STEPS], &rows[CROPS], &rows[W_ZOOM], &rows[CROP], &rows[TERMS], &rows[FLIP], &rows[NOTE]};
+    &rows[TWO_STEPS], &rows[CROPS], &rows[W_ZOOM], &rows[CROP],
+    &rows[TERMS],     &rows[FLIP],  &rows[BIAS],   &rows[NOTE]};
 
 /* ---- the nearest known name ---- */
 
@@ -110,6 +113,9 @@ static int32_t take(small_config *c, int id, const double *values, uint32_t n) {
     case FLIP:
         c->flip = first;
         break;
+    case BIAS:
+        c->bias = first > 0;
+        break;
     default:
         break;
     }
@@ -169,5 +175,6 @@ int32_t small_read_options(small_config *c, const dukd_option *const *options, u
     if (c->w_zoom == 0) c->term[PASS_ZOOM_IN] = c->term[PASS_ZOOM_OUT] = false;
     if (!c->term[PASS_REC] && !c->term[PASS_ZOOM_IN] && !c->term[PASS_ZOOM_OUT])
         return small_error(error, DUKD_E_OPTION, "train.terms: no term is left");
+    if (!c->term[PASS_REC]) c->bias = false;
     return DUKD_OK;
 }

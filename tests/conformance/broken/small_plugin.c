@@ -75,6 +75,7 @@ static int32_t query_backend(uint32_t index, dukd_backend_info *out, dukd_error 
 static const dukd_ext_draws draws = {.struct_size = DUKD_EXT_DRAWS_SIZE, .set_source = small_set_source};
 
 static const void *get_extension(const char *id) {
+    if (strcmp(id, DUKD_EXT_PARAMS) == 0) return &small_ext_params;
     return BROKEN(any_extension) || strcmp(id, DUKD_EXT_DRAWS) == 0 ? &draws : NULL;
 }
 

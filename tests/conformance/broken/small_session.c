@@ -78,6 +78,9 @@ static int32_t check_params(const dukd_session_params *p, dukd_error *error) {
 }
 
 static int32_t check_config(const dukd_session_params *p, const small_config *c, dukd_error *error) {
+    if (c->bias && !(p->host->caps & DUKD_CAP_PARAMS) && !BROKEN(params_unasked))
+        return small_error(error, DUKD_E_UNSUPPORTED,
+                           "train.bias: the host does not train parameters of a plugin's");
     if (!c->two_steps) return DUKD_OK;
     if (!(p->host->caps & DUKD_CAP_TWO_STEPS))
         return small_error(error, DUKD_E_UNSUPPORTED,
@@ -222,6 +225,7 @@ static int32_t fill(dukd_session *s, dukd_error *error) {
     }
     s->names[s->n_passes] = "l_total";
     s->plan = (dukd_plan){DUKD_PLAN_SIZE, s->n_passes, s->plan_passes};
+    small_params_describe(s);
     status = check_shapes(s, error);
     if (!status) status = get_memory(s, error);
     if (!status) status = small_cancelled(&s->host, error);

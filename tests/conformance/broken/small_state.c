@@ -35,12 +35,12 @@ int32_t small_read_losses(dukd_session *s, dukd_losses *out, dukd_error *error) 
 
 /* ---- the state: numbers that name the configuration, the steps that were ended, and a checksum ---- */
 
-enum { NUMBERS = 13 };
+enum { NUMBERS = 14 };
 
 static const char *const number_names[NUMBERS] = {
     "kind of state", "version", "seed",   "scale", "channels",    "height",
     "width",         "crops",   "corner", "terms", "zoom weight", "probability of flips",
-    "two_steps"};
+    "two_steps",     "bias"};
 
 typedef struct {
     uint64_t number[NUMBERS];
@@ -66,7 +66,7 @@ static void describe(const dukd_session *s, saved *v) {
     const uint64_t terms = (uint64_t)c->term[0] | (uint64_t)c->term[1] << 1 | (uint64_t)c->term[2] << 2;
     *v = (saved){.number = {0x6c6c616d73u, 1, s->seed, (uint64_t)s->scale, (uint64_t)s->channels,
                             (uint64_t)s->h, (uint64_t)s->w, (uint64_t)c->crops, c->corner, terms,
-                            bits_of(c->w_zoom), bits_of(c->flip), c->two_steps},
+                            bits_of(c->w_zoom), bits_of(c->flip), c->two_steps, c->bias},
                  .steps = s->steps};
     v->checksum = checksum(v);
 }

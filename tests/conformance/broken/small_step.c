@@ -59,6 +59,8 @@ int32_t small_begin_step(dukd_session *s, const dukd_step *step, dukd_error *err
         int64_t out[4];
         s->host.tap_shape(s->host.ctx, &s->planned[0].tap[0], s->planned[0].shape, out, NULL);
     }
+    if (s->own_list.n_params && !s->bias && !BROKEN(bias_not_needed))
+        return small_error(error, DUKD_E_STATE, "begin_step: the bias is not bound: bind comes first");
     hold(&s->lr, step->lr, s->lr_shape, s->lr_strides);
     hold(&s->hr, step->hr, s->hr_shape, s->hr_strides);
     s->iteration = step->iteration;
@@ -125,6 +127,7 @@ int32_t small_end_step(dukd_session *s, dukd_error *error) {
         return small_error(error, DUKD_E_STATE, "end_step: %u of %u passes were submitted", s->handed,
                            s->n_passes);
     close_losses(s);
+    if (BROKEN(bias_late) && s->bias_grad && s->micro_count == 1) s->bias_grad[0] += 1;
     s->open = s->may_restart = false;
     s->next_micro = (s->micro_index + 1) % s->micro_count;
     s->steps += s->next_micro == 0;

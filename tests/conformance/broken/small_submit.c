@@ -52,6 +52,8 @@ static int32_t check_submit(const dukd_session *s, const dukd_submit *submit, du
 typedef struct {
     small_view value, target, grad;
     const int64_t *shape, *grad_strides;
+    const float *bias; /* of the channels; NULL: none */
+    const dukd_host *host;
     double step;  /* of the gradient: what an element weighs */
     double *sums; /* [shape[0]] */
 } job;
@@ -66,11 +68,13 @@ static void one_image(void *arg, uint32_t image, uint32_t worker) {
     const int64_t n = image, *z = j->shape;
     double sum = 0;
     (void)worker;
+    if (BROKEN(asks_in_task) && j->host->should_cancel) (void)j->host->should_cancel(j->host->ctx);
     for (int64_t c = 0; c < z[1]; c++)
         for (int64_t y = 0; y < z[2]; y++)
             for (int64_t x = 0; x < z[3]; x++) {
                 double d =
                     (double)small_load(&j->value, n, c, y, x) - (double)small_load(&j->target, n, c, y, x);
+                if (j->bias) d += (double)j->bias[c];
                 if (!(BROKEN(hides_nan) && isnan(d))) sum += fabs(d);
                 double g = BROKEN(part_missing) && c == 2 ? 0 : j->step * sign(d);
                 small_store(&j->grad, n, c, y, x, (float)g);
@@ -111,11 +115,14 @@ static double compare(dukd_session *s, const dukd_submit *submit) {
              .grad = small_view_of(submit->grads[0]),
              .shape = p->tap_shape,
              .grad_strides = submit->grads[0]->strides,
+             .bias = s->kind[id] == PASS_REC ? s->bias : NULL,
+             .host = &s->host,
              .step = gradient_step(s, submit, id),
              .sums = s->partial};
     if (BROKEN(offset_ignored)) j.value.base = submit->values[0]->data;
     if (BROKEN(hr_offset_ignored) && s->kind[id] == PASS_REC) j.target.base = s->hr.data;
     const int64_t *z = p->tap_shape;
+    if (j.bias) small_params_add(s, submit, j.step);
     return run(s, &j) / (double)(z[0] * z[1] * z[2] * z[3]);
 }
 
