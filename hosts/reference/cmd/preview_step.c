@@ -7,6 +7,7 @@
 
 #include "common/plugin_load.h"
 #include "train/answers.h"
+#include "train/own_params.h"
 
 enum { STUDENT, TEACHER, MAX_TAPS = 8 };
 
@@ -235,7 +236,7 @@ int dukd_preview_run(dukd_preview *out, const dukd_preview_request *r, dukd_fail
     const dukd_host host = {.struct_size = DUKD_HOST_SIZE,
                             .n_networks = r->teacher->graph ? 2 : 1,
                             .ctx = &p,
-                            .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_MODE_TRAIN,
+                            .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_MODE_TRAIN | DUKD_CAP_PARAMS,
                             .networks = names,
                             .tap_shape = tap_shape};
     const dukd_session_params params = {.struct_size = DUKD_SESSION_PARAMS_SIZE,
@@ -257,6 +258,7 @@ int dukd_preview_run(dukd_preview *out, const dukd_preview_request *r, dukd_fail
     hr.data = (void *)(uintptr_t)r->batch->hr;
     hr.shape = hr_shape;
     dukd_session *session = NULL;
+    dukd_own_params own = {0};
     dukd_error e = dukd_error_ready();
     int status = make_networks(&p, f);
     if (status == DUKD_DONE) {
@@ -267,12 +269,15 @@ int dukd_preview_run(dukd_preview *out, const dukd_preview_request *r, dukd_fail
             status = dukd_run_refused(o, &why, f);
         }
     }
+    if (status == DUKD_DONE) /* as they are before training */
+        status = dukd_own_params_open(&own, r->plugin, session, (dukd_adam_options){0}, 0, f);
     if (status == DUKD_DONE)
         status = add_column(&p, "x (LR)", lr_shape, copy_of(r->batch->lr, (size_t)count_of(lr_shape) * 4), f);
     if (status == DUKD_DONE)
         status = add_column(&p, "y (HR)", hr_shape, copy_of(r->batch->hr, (size_t)count_of(hr_shape) * 4), f);
     if (status == DUKD_DONE) status = run_step(&p, session, &lr, &hr, f);
     r->plugin->destroy_session(session);
+    dukd_own_params_free(&own);
     dukd_network_destroy(p.networks[STUDENT]);
     dukd_network_destroy(p.networks[TEACHER]);
     return status;

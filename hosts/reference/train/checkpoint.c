@@ -137,7 +137,9 @@ int dukd_state_write(const char *path, const dukd_learner *l, const dukd_plugin 
     } arrays[4] = {
         {"params", l->weights}, {"exp_avg", l->adam.m}, {"exp_avg_sq", l->adam.v}, {"params_ema", l->ema}};
     const int32_t per_array = dukd_graph_param_count(l->graph);
-    dukd_st_tensor *rows = calloc(4 * (size_t)per_array + 1, sizeof *rows);
+    const dukd_own_params *own = dukd_stepper_own_params(l->stepper);
+    dukd_st_tensor *rows =
+        calloc(4 * (size_t)per_array + (size_t)dukd_own_params_row_count(own) + 1, sizeof *rows);
     char(*texts)[FIELD_ROOM] = calloc(FIELDS + 1, sizeof *texts);
     dukd_st_entry entries[FIELDS + 3];
     void *blob = NULL;
@@ -156,6 +158,13 @@ int dukd_state_write(const char *path, const dukd_learner *l, const dukd_plugin 
         }
         count += made;
     }
+    const int32_t own_rows = dukd_own_params_rows(own, rows + count);
+    if (own_rows < 0) {
+        dukd_fail_memory(f, "the training state",
+                         (unsigned long long)dukd_own_params_row_count(own) * sizeof *rows);
+        goto end;
+    }
+    count += own_rows;
     status = read_blob(l, plugin, &blob, &blob_size, f);
     if (status) goto end;
     rows[count] = (dukd_st_tensor){.name = "plugin",
@@ -265,7 +274,10 @@ int dukd_state_load(const dukd_state *s, dukd_learner *l, const dukd_plugin *plu
         dukd_fail_plugin(&inner, "set_state", code, &e);
         return dukd_fail(f, DUKD_FAILED, "%s: the plugin cannot go on from it: %s", s->path, inner.message);
     }
-    l->adam.steps = steps;
+    dukd_own_params *own = dukd_stepper_own_params(l->stepper);
+    status = dukd_own_params_load(own, s->file, s->path, f);
+    if (status) return status;
+    l->adam.steps = own->adam.steps = steps;
     l->iteration = s->info.iteration;
     dukd_stepper_set_counts(l->stepper, &s->info.counts);
     return dukd_stepper_weights_changed(l->stepper, f);

@@ -20,6 +20,7 @@ struct dukd_stepper {
     dukd_session *session;
     const dukd_plan *plan;
     dukd_step_plan slots;
+    dukd_own_params own;    /* that the plugin brings */
     dukd_answers *answers;  /* NULL: no teacher */
     const dukd_pass **held; /* [plan->n_passes] */
     float *gradient;        /* of all parameters */
@@ -84,7 +85,7 @@ static int open_session(dukd_stepper *s, dukd_failure *f) {
         .struct_size = DUKD_HOST_SIZE,
         .n_networks = o->teacher ? 2 : 1,
         .ctx = s,
-        .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_MODE_TRAIN,
+        .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_MODE_TRAIN | DUKD_CAP_PARAMS,
         .networks = networks,
         .tap_shape = tap_shape,
         .log = host_log,
@@ -108,7 +109,8 @@ static int open_session(dukd_stepper *s, dukd_failure *f) {
         return dukd_fail(f, s->refused.status, "%s", s->refused.message);
     if (code != DUKD_OK) return dukd_fail_plugin(f, "create_session", code, &e);
     code = o->plugin->get_plan(s->session, &s->plan, &e);
-    return code == DUKD_OK ? 0 : dukd_fail_plugin(f, "get_plan", code, &e);
+    if (code != DUKD_OK) return dukd_fail_plugin(f, "get_plan", code, &e);
+    return dukd_own_params_open(&s->own, o->plugin, s->session, o->adam->options, o->ema != NULL, f);
 }
 
 /* ---------------------------------------------------------------- one pass */
@@ -193,7 +195,8 @@ static int student_backward(dukd_stepper *s, const dukd_pass *pass, uint32_t i, 
 }
 
 static int optimize(dukd_stepper *s, double rate, dukd_failure *f) {
-    if (!dukd_all_finite(s->gradient, s->student_weights)) s->gradient_broken = 1;
+    if (!dukd_all_finite(s->gradient, s->student_weights) || !dukd_all_finite(s->own.gradient, s->own.count))
+        s->gradient_broken = 1;
     if (s->gradient_broken) {
         s->broken = 1;
         s->counts.skipped_steps++;
@@ -203,6 +206,7 @@ static int optimize(dukd_stepper *s, double rate, dukd_failure *f) {
         dukd_sgd_step(rate, s->o.adam->options.weight_decay, s->gradient, s->o.weights, s->student_weights);
     else
         dukd_adam_step(s->o.adam, rate, s->gradient, s->o.weights);
+    dukd_own_params_optimize(&s->own, s->o.sgd, rate);
     s->counts.optimizer_steps++;
     s->moved = 1;
     s->fresh = NULL;
@@ -229,6 +233,7 @@ static int run_pass(dukd_stepper *s, const dukd_pass *pass, double rate, dukd_fa
     int status = 0;
     if (pass->flags & DUKD_PASS_ZERO_GRAD_BEFORE) {
         memset(s->gradient, 0, (size_t)s->student_weights * sizeof *s->gradient);
+        dukd_own_params_clear(&s->own);
         s->gradient_broken = 0;
     }
     for (uint32_t i = 0; i < pass->n_taps && !status; i++) {
@@ -248,6 +253,7 @@ static int run_pass(dukd_stepper *s, const dukd_pass *pass, double rate, dukd_fa
     if (!status && pass->flags & DUKD_PASS_OPTIMIZE_AFTER) status = optimize(s, rate, f);
     if (!status && pass->flags & DUKD_PASS_EMA_AFTER && s->o.ema && s->moved) {
         dukd_ema_update(s->o.ema, s->o.weights, s->student_weights, s->o.ema_decay);
+        dukd_own_params_average(&s->own, s->o.ema_decay);
         s->moved = 0;
     }
     return status;
@@ -381,6 +387,9 @@ const dukd_losses *dukd_stepper_losses(const dukd_stepper *s) {
 dukd_session *dukd_stepper_session(const dukd_stepper *s) {
     return s->session;
 }
+dukd_own_params *dukd_stepper_own_params(dukd_stepper *s) {
+    return &s->own;
+}
 const float *dukd_stepper_gradient(const dukd_stepper *s) {
     return s->gradient;
 }
@@ -465,6 +474,7 @@ void dukd_stepper_destroy(dukd_stepper *s) {
     dukd_answers_destroy(s->answers);
     dukd_step_plan_free(&s->slots); /* before the session, whose plan it reads */
     s->o.plugin->destroy_session(s->session);
+    dukd_own_params_free(&s->own);
     dukd_network_destroy(s->student_net);
     dukd_network_destroy(s->teacher_net);
     free(s->gradient);

@@ -15,6 +15,7 @@
 #include "dukd_plugin.h"
 #include "engine/engine.h"
 #include "train/adam.h"
+#include "train/own_params.h"
 #include "train/run_options.h"
 
 typedef struct dukd_stepper dukd_stepper;
@@ -67,6 +68,7 @@ const dukd_losses *dukd_stepper_losses(const dukd_stepper *s); /* of the last it
 dukd_step_counts dukd_stepper_counts(const dukd_stepper *s);
 void dukd_stepper_set_counts(dukd_stepper *s, const dukd_step_counts *counts); /* of a resumed run */
 dukd_session *dukd_stepper_session(const dukd_stepper *s);
+dukd_own_params *dukd_stepper_own_params(dukd_stepper *s); /* that the plugin brings; of count 0: none */
 const float *dukd_stepper_gradient(const dukd_stepper *s); /* flat, as the last optimizer step used it */
 int dukd_stepper_weights_changed(dukd_stepper *s,
                                  dukd_failure *f); /* the caller has changed the student's weights */

@@ -318,6 +318,12 @@ static void log_start(dukd_run *r) {
     dukd_run_log_info(log, "plugin %s %s (%s)", p->name, p->version, dukd_library_path(r->settings->library));
     dukd_run_log_info(log, "student: %s, %lld parameters", o->student.spec.type->name,
                       (long long)r->learner.count);
+    const dukd_own_params *own = dukd_stepper_own_params(r->learner.stepper);
+    char own_text[512];
+    dukd_own_params_text(own, own_text, sizeof own_text);
+    if (own->count)
+        dukd_run_log_info(log, "the plugin trains %lld parameters of its own: %s", (long long)own->count,
+                          own_text);
     if (r->teacher.graph)
         dukd_run_log_info(log, "teacher: %s, %lld parameters", o->teacher.spec.type->name,
                           (long long)dukd_graph_weights(r->teacher.graph));
