@@ -10,7 +10,7 @@
  *     list(session, &list)      names and shapes; none at all where this session trains none
  *     bind(session, &bind)      values and gradients; DUKD_BIND_INIT: the plugin writes the first values
  *     the loop of dukd_plugin.h:
- *         ZERO_GRAD_BEFORE      clears these gradients, too
+ *         ZERO_GRAD_BEFORE      clears these gradients, too, before the pass is submitted
  *         submit_pass           ADDS to these gradients, where the pass has DUKD_PASS_BACKWARD
  *         OPTIMIZE_AFTER        changes these values, too
  *         EMA_AFTER             averages these values, too

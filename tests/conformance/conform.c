@@ -16,9 +16,9 @@ static const conform_group *const plugin_groups[] = {&conform_static,     &confo
                                                      &conform_host,       &conform_passes,  &conform_steps,
                                                      &conform_numerics,   &conform_params,  &conform_state};
 /* The first check of the first group is a run, without which there is nothing to look at. */
-static const conform_group *const host_groups[] = {&host_starting, &host_calls, &host_taps,
-                                                   &host_flags,    &host_micro, &host_errors,
-                                                   &host_services, &host_state, &host_gradient};
+static const conform_group *const host_groups[] = {&host_starting, &host_calls,  &host_taps,     &host_flags,
+                                                   &host_micro,    &host_errors, &host_services, &host_state,
+                                                   &host_gradient, &host_own};
 enum {
     PLUGIN_GROUPS = sizeof plugin_groups / sizeof *plugin_groups,
     HOST_GROUPS = sizeof host_groups / sizeof *host_groups

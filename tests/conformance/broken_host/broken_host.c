@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dukd_ext_params.h"
 #include "dukd_plugin.h"
 #include "toy_tensor.h"
 
@@ -20,7 +21,8 @@ enum {
     OUT = CH * SCALE * SCALE,
     WEIGHTS = OUT * CH + OUT,
     HELD = 16,
-    TAPS = 6
+    TAPS = 6,
+    OWN = 64 /* numbers that a plugin may bring, of at most 4 parameters */
 };
 enum { IMAGE = CH * SIDE * SIDE, IMAGE_OUT = IMAGE * SCALE * SCALE };
 static const double RATE = 0.05, DECAY = 0.5, DROP = 0.3;
@@ -36,6 +38,8 @@ typedef struct {
     dukd_host host;
     const dukd_plan *plan;
     float w[WEIGHTS], teacher[WEIGHTS], average[WEIGHTS], gradient[WEIGHTS], momentum[WEIGHTS];
+    float own[OWN], own_gradient[OWN];
+    int n_own;
     double rate;
     int steps, first, micro, batch, noise, optimized;
     const char *out;
@@ -94,6 +98,8 @@ static void optimize(trainer *t) {
         t->momentum[i] = (broken("momentum") ? 0.2f * t->momentum[i] : 0) + t->gradient[i];
         t->w[i] -= (float)(rate * (double)t->momentum[i]);
     }
+    for (int i = 0; i < t->n_own && !broken("own_stays"); i++)
+        t->own[i] -= (float)((broken("own_rate") ? 0.5 : 1) * rate * (double)t->own_gradient[i]);
     if (broken("teacher_learns")) memcpy(t->teacher, t->w, sizeof t->w);
     if (broken("optimizer_clears")) memset(t->gradient, 0, sizeof t->gradient);
     t->optimized++;
@@ -205,6 +211,9 @@ static int run_pass(trainer *t, const dukd_pass *pass, slot *s) {
     t->last = pass;
     if (pass->flags & DUKD_PASS_ZERO_GRAD_BEFORE && !(broken("clears_once") && t->noise++))
         memset(t->gradient, 0, sizeof t->gradient);
+    if ((pass->flags & DUKD_PASS_ZERO_GRAD_BEFORE && !broken("own_not_cleared")) ||
+        broken("own_cleared_always"))
+        memset(t->own_gradient, 0, sizeof t->own_gradient);
     if (broken("clears_always") || (broken("micro_clears") && t->micro > 1))
         memset(t->gradient, 0, sizeof t->gradient);
     for (uint32_t i = 0; i < pass->n_taps; i++) {
@@ -322,6 +331,7 @@ static int save(trainer *t) {
     uint64_t size = 0, room;
     file(t, "weights.f32", "w", t->w, sizeof t->w);
     file(t, "average.f32", "w", t->average, sizeof t->average);
+    if (!broken("own_not_saved")) file(t, "own.f32", "w", t->own, sizeof t->own);
     if (failed(t, "get_state", t->plugin->get_state(t->session, NULL, &size, &t->error)) ||
         size > sizeof blob - 8)
         return 1;
@@ -339,6 +349,7 @@ static int resume(trainer *t) {
         file(t, "average.f32", "r", t->average, sizeof t->average) ||
         file(t, "state", "r", blob, sizeof blob) || file(t, "iteration", "r", &t->first, sizeof t->first))
         return 1;
+    file(t, "own.f32", "r", t->own, sizeof t->own);
     if (broken("weights_do_not_come_back")) t->w[0] += 0.5f;
     memcpy(&size, blob, 8);
     if (broken("forgets_state")) {
@@ -346,6 +357,38 @@ static int resume(trainer *t) {
         blob[60] ^= 1;
     }
     return failed(t, "set_state", t->plugin->set_state(t->session, blob + 8, size, &t->error));
+}
+
+/* ---- parameters that the plugin brings ---- */
+
+static int bind_own(trainer *t) {
+    const dukd_ext_params *ext = t->plugin->get_extension(DUKD_EXT_PARAMS);
+    const dukd_param_list *list = NULL;
+    dukd_tensor tensor[2][4];
+    const dukd_tensor *lists[2][4];
+    if (!ext || broken("own_not_bound")) return 0;
+    if (failed(t, "list", ext->list(t->session, &list, &t->error)) || !list || list->n_params > 4) return 1;
+    for (uint32_t i = 0; i < list->n_params; i++) {
+        const dukd_param_info *info = list->params[i];
+        int64_t count = 1;
+        for (uint32_t d = 0; d < info->ndim; d++) count *= info->shape[d];
+        if (t->n_own + count > OWN) return 1;
+        for (int k = 0; k < 2; k++) {
+            tensor[k][i] = (dukd_tensor){.data = (k ? t->own_gradient : t->own) + t->n_own,
+                                         .device = {DUKD_DEVICE_CPU, 0},
+                                         .ndim = (int32_t)info->ndim,
+                                         .dtype = {DUKD_TYPE_FLOAT, 32, 1},
+                                         .shape = (int64_t *)(uintptr_t)info->shape};
+            lists[k][i] = &tensor[k][i];
+        }
+        t->n_own += (int)count;
+    }
+    const dukd_param_bind bind = {.struct_size = DUKD_PARAM_BIND_SIZE,
+                                  .flags = DUKD_BIND_INIT,
+                                  .n_params = list->n_params,
+                                  .values = lists[0],
+                                  .grads = lists[1]};
+    return failed(t, "bind", ext->bind(t->session, &bind, &t->error));
 }
 
 /* ---- all of it ---- */
@@ -368,7 +411,7 @@ static int open_session(trainer *t) {
     t->host = (dukd_host){.struct_size = DUKD_HOST_SIZE,
                           .n_networks = 2,
                           .ctx = t,
-                          .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_MODE_TRAIN,
+                          .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_MODE_TRAIN | DUKD_CAP_PARAMS,
                           .networks = networks,
                           .tap_shape = tap_shape,
                           .alloc = take,
@@ -459,6 +502,7 @@ int main(int argc, char **argv) {
     memcpy(t.average, t.w, sizeof t.w);
     int bad = open_plugin(&t, plugin);
     if (!bad) bad = open_session(&t);
+    if (!bad) bad = bind_own(&t);
     if (!bad && go_on) bad = resume(&t);
     if (broken("starts_again")) t.first = 0;
     if (!bad) bad = train(&t);

@@ -117,6 +117,6 @@ conform_result host_write_weights(conform *c, const host_run *r, const float *va
                                   const char *path);
 
 extern const conform_group host_starting, host_calls, host_taps, host_flags, host_micro, host_errors,
-    host_services, host_state, host_gradient;
+    host_services, host_state, host_gradient, host_own;
 
 #endif

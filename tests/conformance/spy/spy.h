@@ -3,7 +3,7 @@
  *
  *     DUKD_SPY        the scenario (spy_scenario.c): which passes each step hands out
  *     DUKD_SPY_LOG    file to which it appends JSON, a line for each call
- *     DUKD_SPY_TEST   words with commas between them: poison, slow, services, shapes, draft
+ *     DUKD_SPY_TEST   words with commas between them: poison, slow, services, shapes, draft, params
  *     DUKD_SPY_FAIL   CALL@N: the N-th call of CALL fails, with SPY_MESSAGE
  *     DUKD_SPY_SCALE  a factor of all gradients
  *
@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "dukd_ext_params.h"
 #include "dukd_plugin.h"
 #include "toy_tensor.h"
 
@@ -22,7 +23,15 @@
 #define SPY_WARNING      "the spy has a warning for the user (9d02)"
 #define SPY_UNKNOWN_FLAG 0x100u
 
-enum { SPY_PASSES = 16, SPY_STEPS = 8, SPY_INPUTS = 4, SPY_TAPS = 6, SPY_MAX_IMAGES = 4096 };
+enum {
+    SPY_PASSES = 16,
+    SPY_STEPS = 8,
+    SPY_INPUTS = 4,
+    SPY_TAPS = 6,
+    SPY_MAX_IMAGES = 4096,
+    SPY_PARAMS = 2,
+    SPY_OWN = 7
+};
 
 /* ---- the scenario ---- */
 
@@ -94,6 +103,14 @@ typedef struct {
     } kept[SPY_TAPS];
 } spy_live;
 
+/* The spy's own parameters, and what the host must have left of them. */
+typedef struct {
+    int bound, known;                              /* known: the numbers below were seen */
+    float *values[SPY_PARAMS], *grads[SPY_PARAMS]; /* the host's */
+    double value[SPY_OWN], gradient[SPY_OWN];
+    int optimized; /* an optimizer step was asked for since */
+} spy_own;
+
 struct dukd_session {
     dukd_host host;
     uint64_t caps;
@@ -118,6 +135,7 @@ struct dukd_session {
     dukd_tensor batch[2];
     int64_t batch_shape[2][4], batch_strides[2][4];
     uint64_t batch_hash[2];
+    spy_own own;
     double loss;
     const char *names[2];
     double values[2];
@@ -158,6 +176,11 @@ int32_t spy_next_pass(dukd_session *s, const dukd_pass **out, dukd_error *error)
 int32_t spy_end_step(dukd_session *s, dukd_error *error);
 int32_t spy_cancel_step(dukd_session *s, dukd_error *error);
 int32_t spy_read_losses(dukd_session *s, dukd_losses *out, dukd_error *error);
+
+/* spy_params.c. Whether the values are what they must be now; and the same for gradients, and what the pass adds. */
+extern const dukd_ext_params spy_ext_params;
+void spy_look_at_own(dukd_session *s);
+void spy_submit_own(dukd_session *s, const spy_live *l, double grad_scale);
 
 /* spy_state.c */
 int32_t spy_get_state(dukd_session *s, void *data, uint64_t *size, dukd_error *error);

@@ -91,8 +91,7 @@ static int32_t query_backend(uint32_t index, dukd_backend_info *out, dukd_error 
 }
 
 static const void *get_extension(const char *id) {
-    (void)id;
-    return NULL;
+    return id && strcmp(id, DUKD_EXT_PARAMS) == 0 ? &spy_ext_params : NULL;
 }
 
 static const dukd_plugin table = {

@@ -195,6 +195,8 @@ int32_t spy_create_session(const dukd_session_params *params, dukd_session **out
         spy_wrong("params", "host: no network is called student");
         return refuse(s, error, DUKD_E_UNSUPPORTED, "the host has no network called student");
     }
+    if (spy_told("params") && !(s->caps & DUKD_CAP_PARAMS))
+        return refuse(s, error, DUKD_E_UNSUPPORTED, "the host does not train the spy's parameters");
     if (make_plan(s))
         return refuse(s, error, DUKD_E_UNSUPPORTED,
                       "the scenario cannot be carried out by this host's networks");

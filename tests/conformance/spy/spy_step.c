@@ -99,7 +99,11 @@ int32_t spy_begin_step(dukd_session *s, const dukd_step *step, dukd_error *error
     if (!step || s->in_step) {
         spy_wrong("order", step ? "begin_step in a step" : "begin_step(NULL)");
         code = spy_error(error, DUKD_E_STATE, "begin_step does not come now");
+    } else if (spy_told("params") && !s->own.bound) {
+        spy_wrong("own-bound", "begin_step before bind");
+        code = spy_error(error, DUKD_E_STATE, "begin_step: bind comes first");
     } else {
+        spy_look_at_own(s);
         code = begin(s, step, error);
     }
     spy_leave(s);
@@ -177,6 +181,7 @@ int32_t spy_end_step(dukd_session *s, dukd_error *error) {
         code = spy_error(error, DUKD_E_STATE, "end_step does not come now");
     } else {
         look_at_batch_again(s);
+        spy_look_at_own(s);
         spy_look_at_kept(s);
         s->last_iteration = s->iteration;
         s->next_micro = (s->micro + 1) % s->micro_count;
@@ -198,6 +203,7 @@ int32_t spy_cancel_step(dukd_session *s, dukd_error *error) {
         for (uint32_t i = 0; i < s->handed; i++)
             if (s->live[i]->submitted && s->live[i]->pass.flags & DUKD_PASS_OPTIMIZE_AFTER)
                 code = DUKD_WEIGHTS_MOVED;
+        s->own.known = 0;
         close_step(s);
     }
     spy_leave(s);

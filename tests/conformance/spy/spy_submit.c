@@ -173,6 +173,7 @@ static int32_t look_at_pass(dukd_session *s, spy_live *l, const dukd_submit *m, 
     for (uint32_t i = 0; i < m->n_taps; i++)
         if (l->tap[i].flags & DUKD_TAP_WANT_GRAD && write_gradient(s, l, i, m))
             return spy_error(error, DUKD_E_MEMORY, "no memory");
+    spy_submit_own(s, l, m->grad_scale);
     return DUKD_OK;
 }
 
