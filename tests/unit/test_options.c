@@ -24,7 +24,7 @@ static void the_table_describes_itself(void **state) {
     assert_int_equal(info->struct_size, DUKD_PLUGIN_INFO_SIZE);
     assert_string_equal(info->name, "dukd");
     assert_int_equal(info->n_options, DUKD_OPT_COUNT);
-    assert_int_equal(info->n_losses, 3);
+    assert_int_equal(info->n_losses, 5);
     assert_int_equal(info->n_backends, 2);
     assert_true(strlen(info->version) > 0 && strlen(info->build) > 0);
     for (uint32_t i = 0; i < info->n_losses; i++) {
@@ -146,7 +146,8 @@ static void wrong_values_are_refused_with_place_found_and_expected(void **state)
     REFUSES(OPTIONS("model_type=SRModel", "train.pixel_opt.type=MSELoss"),
             "found 'MSELoss', expected L1Loss");
     REFUSES(OPTIONS("model_type=SRModel", "train.pixel_opt.reduction=sum"), "found 'sum', expected mean");
-    REFUSES(OPTIONS("model_type=FAKD"), "found 'FAKD', expected one of DUKDPlugin, DUKD, BaseKD, SRModel");
+    REFUSES(OPTIONS("model_type=FitNet"),
+            "found 'FitNet', expected one of DUKDPlugin, DUKD, BaseKD, SRModel, FAKD");
     REFUSES(OPTIONS("backend=tpu"), "found 'tpu', expected one of auto, cpu, cuda");
 }
 
