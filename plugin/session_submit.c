@@ -33,13 +33,13 @@ static int32_t check_tap(const dukd_session *s, const dukd_pass_view *view, uint
     char name[96];
     dukd_tensor_rule rule = {.types = DUKD_ALLOW_ANY, .device = s->geometry.device};
     for (int d = 0; d < 4; d++) rule.shape[d] = s->tap_shape[view->pass.id][i][d];
-    const char *layer = tap->layer != NULL ? tap->layer : "output";
-    snprintf(name, sizeof name, "submit: values[%u] (pass %u, %.32s, %.24s)", i, view->pass.id,
-             s->host.networks[tap->network], layer);
+    const char *layer = tap->layer != NULL ? tap->layer : "", *space = tap->layer != NULL ? " " : "";
+    snprintf(name, sizeof name, "submit: values[%u] (pass %u, %.32s%s%.24s)", i, view->pass.id,
+             s->host.networks[tap->network], space, layer);
     int32_t status = dukd_tensor_check(value, &rule, name, error);
     if (status != DUKD_OK) return status;
-    snprintf(name, sizeof name, "submit: grads[%u] (pass %u, %.32s, %.24s)", i, view->pass.id,
-             s->host.networks[tap->network], layer);
+    snprintf(name, sizeof name, "submit: grads[%u] (pass %u, %.32s%s%.24s)", i, view->pass.id,
+             s->host.networks[tap->network], space, layer);
     if ((tap->flags & DUKD_TAP_WANT_GRAD) == 0) {
         if (grad == NULL) return DUKD_OK;
         return dukd_report(error, DUKD_E_ARGUMENT, "%s is not NULL, but the tap has no DUKD_TAP_WANT_GRAD",
