@@ -34,8 +34,10 @@
  * weights ignores EMA_AFTER. A pass without ZERO_GRAD_BEFORE adds to the gradients that are there, also where an
  * optimizer step has used them already (the authors' official mode is such a method).
  *
- * TRAINED are all parameters of the student, those of every other network that has a tap with WANT_GRAD in the plan, and those
- * that the plugin brings itself (dukd_ext_params.h). Clearing, backward, optimizer and average are for all of them. Networks may
+ * TRAINED are all parameters of the student, those of every other network that has a tap with WANT_GRAD whose source is an input in
+ * the plan, and those that the plugin brings itself (dukd_ext_params.h). A network whose taps with WANT_GRAD are all derived from
+ * other taps (a feature extractor on the student's output) is not trained: gradients pass through it to the sources. Clearing,
+ * backward, optimizer and average are for all that is trained. Networks may
  * share parameters (a student that is a part of its teacher): these are one, their gradients add up, and they are optimized once.
  *
  * MICRO-BATCHES. With micro_count m the loop runs m times an iteration, each time with its own part of the batch, begin_step

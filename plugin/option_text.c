@@ -36,6 +36,10 @@ bool dukd_option_text_read(const dukd_option_info *row, const char *text, double
     case DUKD_OPTION_FLOAT:
         return read_number(text, false, number) && *number >= row->min && *number <= row->max;
     default:
+        if (row->n_choices == 0) { /* any text: who reads it says more */
+            *number = 0;
+            return text[0] != '\0';
+        }
         for (uint32_t i = 0; i < row->n_choices; i++) {
             if (strcmp(text, row->choices[i]) == 0) {
                 *number = i;
@@ -58,6 +62,7 @@ const char *dukd_option_text_expected(const dukd_option_info *row, char *room, s
     if (type == DUKD_OPTION_BOOL) {
         append(room, size, at, "true or false");
     } else if (type == DUKD_OPTION_STRING) {
+        if (row->n_choices == 0) append(room, size, at, "a name");
         if (row->n_choices > 1) at = append(room, size, at, "one of ");
         for (uint32_t i = 0; i < row->n_choices; i++) {
             if (i > 0) at = append(room, size, at, ", ");

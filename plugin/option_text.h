@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 /* Reads one value (of a list: one item) as the row says: the number; false 0, true 1 (also no, yes, off, on,
- * as YAML 1.1 has them); a choice's place. False where it is none or out of range. Numbers are decimal, with
+ * as YAML 1.1 has them); a choice's place; 0 for free text. False where it is none or out of range. Numbers are decimal, with
  * a point whatever the locale is, provided that the caller's thread is in the C locale (session_create.c sees
  * to it). [thread-safe] */
 bool dukd_option_text_read(const dukd_option_info *row, const char *text, double *number);

@@ -11,11 +11,12 @@
 
 /* What a session trains by: model_type, and train.mode where that leaves a choice. Bits, because an option
  * may belong to several. */
-#define DUKD_MODE_PAPER    1u /* the paper's loss, one step an iteration */
-#define DUKD_MODE_OFFICIAL 2u /* the authors' released code, two steps */
-#define DUKD_MODE_BASEKD   4u /* losses A of the released code alone */
-#define DUKD_MODE_SRMODEL  8u /* BasicSR's plain training */
-#define DUKD_MODE_ALL      15u
+#define DUKD_MODE_PAPER    1u  /* the paper's loss, one step an iteration */
+#define DUKD_MODE_OFFICIAL 2u  /* the authors' released code, two steps */
+#define DUKD_MODE_BASEKD   4u  /* losses A of the released code alone */
+#define DUKD_MODE_SRMODEL  8u  /* BasicSR's plain training */
+#define DUKD_MODE_FAKD     16u /* the released code's FAKD: losses A and the affinity of features */
+#define DUKD_MODE_ALL      31u
 
 /* The rows' names, in the order of the table. */
 typedef enum {
@@ -25,6 +26,15 @@ typedef enum {
     DUKD_OPT_W_REC,
     DUKD_OPT_W_KD,
     DUKD_OPT_W_DUKD,
+    DUKD_OPT_W_FAKD,
+    DUKD_OPT_W_CSD,
+    DUKD_OPT_W_CSD_TEACHER,
+    DUKD_OPT_FAKD_LAYERS,
+    DUKD_OPT_FAKD_TEACHER_LAYERS,
+    DUKD_OPT_CSD_LAYERS,
+    DUKD_OPT_CSD_LAYER_WEIGHTS,
+    DUKD_OPT_CSD_NEGATIVES,
+    DUKD_OPT_CSD_DETACH,
     DUKD_OPT_ZOOM_IN,
     DUKD_OPT_ZOOM_IN_COUNT,
     DUKD_OPT_ZOOM_OUT,
@@ -38,6 +48,13 @@ typedef enum {
     DUKD_OPT_KD_TYPE,
     DUKD_OPT_KD_WEIGHT,
     DUKD_OPT_KD_REDUCTION,
+    DUKD_OPT_FEATURE_TYPE,
+    DUKD_OPT_FEATURE_WEIGHT,
+    DUKD_OPT_FEATURE_REDUCTION,
+    DUKD_OPT_AFFINITY_TYPE,
+    DUKD_OPT_POSITIONS,
+    DUKD_OPT_POSITIONS_G,
+    DUKD_OPT_POSITIONS_T,
     DUKD_OPT_NOISY_PROB,
     DUKD_OPT_N_GT_SUB,
     DUKD_OPT_OFFICIAL_ZOOM_OUT,
@@ -47,8 +64,8 @@ typedef enum {
 } dukd_option_id;
 
 /* Choices, as numbers: their places in the table's lists. */
-enum { DUKD_MODEL_DUKDPLUGIN, DUKD_MODEL_DUKD, DUKD_MODEL_BASEKD, DUKD_MODEL_SRMODEL };
-enum { DUKD_TERM_REC, DUKD_TERM_KD, DUKD_TERM_DUKD };
+enum { DUKD_MODEL_DUKDPLUGIN, DUKD_MODEL_DUKD, DUKD_MODEL_BASEKD, DUKD_MODEL_SRMODEL, DUKD_MODEL_FAKD };
+enum { DUKD_TERM_REC, DUKD_TERM_KD, DUKD_TERM_DUKD, DUKD_TERM_FAKD, DUKD_TERM_CSD };
 enum { DUKD_ZOOM_RANDOM, DUKD_ZOOM_GRID, DUKD_ZOOM_HARDEST, DUKD_ZOOM_NONE };
 enum { DUKD_BACKEND_AUTO, DUKD_BACKEND_CPU, DUKD_BACKEND_CUDA };
 
@@ -79,6 +96,12 @@ typedef struct {
  * DUKD_E_ARGUMENT or _UNSUPPORTED: the structs themselves. Messages begin with the option's place. */
 int32_t dukd_options_read(dukd_options *out, const dukd_option *const *options, uint32_t n,
                           dukd_error *error);
+
+/* Item i of a list as text, as given, else of the default: in `room` (at least 1 byte; cut where it is too small). False
+ * where there is none. */
+bool dukd_option_item(const dukd_options *options, dukd_option_id id, uint32_t i, char *room, uint32_t size);
+/* Whether the option file has a value for it, other than null. */
+bool dukd_option_is_given(const dukd_options *options, dukd_option_id id);
 
 /* "opt.yml:12:5: " of a given option with a place, else "". Writes into `room` and returns it. */
 const char *dukd_option_place(const dukd_option *given, char room[96]);

@@ -41,21 +41,50 @@ static bool read_items(const dukd_option_info *row, const char *const *items, ui
     return true;
 }
 
-/* default_text, "0.3" or "[rec, kd]", by the same reader. */
-static void read_default(const dukd_option_info *row, dukd_option_value *value) {
-    char text[64];
-    const char *items[8], *wrong = NULL;
+#define DEFAULT_TEXT  128
+#define DEFAULT_ITEMS 8
+
+/* default_text, "0.3" or "[rec, kd]", cut into items in `text`. */
+static uint32_t split_default(const dukd_option_info *row, char text[DEFAULT_TEXT],
+                              const char *items[DEFAULT_ITEMS]) {
     uint32_t n = 0;
-    *value = (dukd_option_value){0};
-    if (row->default_text == NULL) return;
-    snprintf(text, sizeof text, "%s", row->default_text);
-    for (char *rest = text; n < 8;) {
+    snprintf(text, DEFAULT_TEXT, "%s", row->default_text);
+    for (char *rest = text; n < DEFAULT_ITEMS;) {
         rest += strspn(rest, "[ ,]");
         if (*rest == '\0') break;
         items[n++] = rest;
         rest += strcspn(rest, ",]");
         if (*rest != '\0') *rest++ = '\0';
     }
+    return n;
+}
+
+bool dukd_option_is_given(const dukd_options *options, dukd_option_id id) {
+    const dukd_option *given = options->value[id].given;
+    return given != NULL && given->kind != DUKD_VALUE_NULL;
+}
+
+bool dukd_option_item(const dukd_options *options, dukd_option_id id, uint32_t i, char *room, uint32_t size) {
+    const dukd_option_info *row = &dukd_option_row_of(id)->info;
+    char text[DEFAULT_TEXT];
+    const char *items[DEFAULT_ITEMS];
+    if (i >= options->value[id].n) return false;
+    if (dukd_option_is_given(options, id)) {
+        snprintf(room, size, "%s", options->value[id].given->values[i]);
+    } else {
+        const uint32_t n = split_default(row, text, items);
+        assert(i < n);
+        snprintf(room, size, "%s", i < n ? items[i] : "");
+    }
+    return true;
+}
+
+static void read_default(const dukd_option_info *row, dukd_option_value *value) {
+    char text[DEFAULT_TEXT];
+    const char *items[DEFAULT_ITEMS], *wrong = NULL;
+    *value = (dukd_option_value){0};
+    if (row->default_text == NULL) return;
+    const uint32_t n = split_default(row, text, items);
     const bool right = read_items(row, items, n, value, &wrong);
     assert(right);
     (void)right;

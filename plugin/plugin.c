@@ -19,7 +19,15 @@ static const dukd_loss_info loss_kd = {DUKD_LOSS_INFO_SIZE, 0, "kd",
 static const dukd_loss_info loss_dukd = {DUKD_LOSS_INFO_SIZE, 0, "dukd",
                                          "|D^-1 S(D(x_zo)) - T(x_zo)| + |D^-1 S(D(x_zi)) - T(x_zi)|: "
                                          "zoomed-out and zoomed-in images (arXiv 2309.14162)"};
-static const dukd_loss_info *const losses[] = {&loss_rec, &loss_kd, &loss_dukd};
+static const dukd_loss_info loss_fakd = {DUKD_LOSS_INFO_SIZE, 0, "fakd",
+                                         "w_fakd sum over layers of mean |A_S - A_T|, A = F^T F of the map "
+                                         "with columns of norm 1; alone also |S(x) - y| / 2 + "
+                                         "|S(x) - T(x)| / 2 (He et al. 2020)"};
+static const dukd_loss_info loss_csd = {DUKD_LOSS_INFO_SIZE, 0, "csd",
+                                        "w_csd sum_i w_i |F_i(T) - F_i(S)| / mean_K |F_i(neg) - F_i(S)| + "
+                                        "w_csd_teacher |T(x) - y|, F: VGG19; alone also "
+                                        "|S(x) - y| (Wang et al. 2021)"};
+static const dukd_loss_info *const losses[] = {&loss_rec, &loss_kd, &loss_dukd, &loss_fakd, &loss_csd};
 
 enum { N_BACKENDS = 2 }; /* cpu, cuda */
 

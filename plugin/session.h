@@ -33,7 +33,6 @@ typedef struct {
     dukd_held_tensor tensor[DUKD_MAX_INPUTS];
     dukd_origin origin[DUKD_MAX_INPUTS];
     dukd_tap tap[DUKD_MAX_TAPS];
-    int64_t tap_shape[DUKD_MAX_TAPS][4];
     const dukd_input *inputs[DUKD_MAX_INPUTS];
     const dukd_tap *taps[DUKD_MAX_TAPS];
 } dukd_pass_view;
@@ -59,6 +58,7 @@ struct dukd_session {
     dukd_plan plan;
     const dukd_pass *plan_passes[DUKD_MAX_PASSES];
     dukd_pass_view planned[DUKD_MAX_PASSES], live[DUKD_MAX_PASSES];
+    int64_t tap_shape[DUKD_MAX_PASSES][DUKD_MAX_TAPS][4]; /* as the host said */
     dukd_samples samples[DUKD_MAX_PASSES];
     void *images[DUKD_MAX_PASSES][DUKD_MAX_INPUTS]; /* what the session makes; NULL where an input is LR */
 
@@ -132,7 +132,7 @@ void dukd_held_tensor_set(dukd_held_tensor *held,
 
 /* Finds the networks by name and asks what the host can do. */
 int32_t dukd_session_find_networks(dukd_session *s, dukd_error *error);
-/* Asks the host for the shape of every tap of the plan and refuses what does not fit. */
+/* Asks the host for the shape of every tap of the plan, fills tap_shape[], and refuses what does not fit. */
 int32_t dukd_session_check_taps(dukd_session *s, dukd_error *error);
 
 #endif

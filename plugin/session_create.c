@@ -24,20 +24,20 @@ static int32_t alloc_images(dukd_session *s, dukd_error *error) {
     for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
         const dukd_pass_recipe *pass = &s->recipe.pass[i];
         const uint32_t crops = pass->images == DUKD_IMAGES_ZOOM_IN ? s->config.crops : 1;
-        int64_t shape[4];
-        dukd_geometry_images(&s->geometry, pass->images, s->config.crops, shape);
         const int32_t status = dukd_samples_create(&s->samples[i], &s->host, s->geometry.n, crops, error);
         if (status != DUKD_OK) return status;
-        if (pass->images == DUKD_IMAGES_LR) continue;
-        const uint64_t size =
-            (uint64_t)(shape[0] * shape[1] * shape[2] * shape[3]) * dukd_dtype_size(s->geometry.dtype);
         for (uint32_t k = 0; k < pass->n_inputs; k++) {
+            if (pass->images == DUKD_IMAGES_LR && k != pass->negatives) continue;
+            int64_t shape[4];
+            dukd_geometry_input(&s->geometry, &s->config, pass, k, shape);
+            const uint64_t size =
+                (uint64_t)(shape[0] * shape[1] * shape[2] * shape[3]) * dukd_dtype_size(s->geometry.dtype);
             s->images[i][k] = dukd_memory_alloc(&s->host, size);
             if (s->images[i][k] != NULL) continue;
-            return dukd_report(error, DUKD_E_MEMORY,
-                               "no memory for %s, %lld x %lld x %lld x %lld (%llu bytes)",
-                               dukd_images_name(pass->images), (long long)shape[0], (long long)shape[1],
-                               (long long)shape[2], (long long)shape[3], (unsigned long long)size);
+            return dukd_report(
+                error, DUKD_E_MEMORY, "no memory for %s, %lld x %lld x %lld x %lld (%llu bytes)",
+                k == pass->negatives ? "the negatives" : dukd_images_name(pass->images), (long long)shape[0],
+                (long long)shape[1], (long long)shape[2], (long long)shape[3], (unsigned long long)size);
         }
     }
     return DUKD_OK;
@@ -50,10 +50,14 @@ static void name_losses(dukd_session *s) {
 
 static void announce(const dukd_session *s) {
     const dukd_config *c = &s->config;
-    char text[512];
+    char text[4096], products[256];
     dukd_config_text(c, "; ", text, sizeof text);
     dukd_session_log(&s->host, DUKD_LOG_INFO, "dukd " DUKD_VERSION ": %sbackend = %s", text,
                      s->backend->name);
+    if (c->w_fakd > 0) {
+        s->backend->prepare_products(s->backend, products);
+        dukd_session_log(&s->host, DUKD_LOG_INFO, "dukd: matrix products of fakd by %s", products);
+    }
     if (c->mode == DUKD_MODE_OFFICIAL && c->p_turn > 0) {
         dukd_session_log(&s->host, DUKD_LOG_INFO,
                          "dukd: official mode maps outputs back as the released code does: by the same "
@@ -98,6 +102,7 @@ static int32_t create(const dukd_session_params *params, dukd_session **out, duk
                            (unsigned long long)sizeof *s);
     }
     memcpy(s, &draft, sizeof *s);
+    dukd_recipe_build(&s->recipe, &s->config); /* again: names of layers point into the configuration */
     dukd_session_build_views(s); /* the plan, for the checks; the live passes have no memory yet */
     status = dukd_session_check_taps(s, error);
     if (status == DUKD_OK) status = open_backend(s, error);

@@ -44,7 +44,7 @@ int32_t dukd_session_ask_cancel(const dukd_host *host, dukd_error *error) {
 }
 
 void dukd_session_log(const dukd_host *host, int32_t level, const char *format, ...) {
-    char line[512];
+    char line[4608];
     if (host->log == NULL) return;
     va_list arguments;
     va_start(arguments, format);

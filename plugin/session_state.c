@@ -35,7 +35,7 @@ int32_t dukd_session_set_draw_source(dukd_session *s, dukd_draw_source source, v
 
 /* ---------------------------------------------------------------- state */
 
-#define STATE_TEXT    1024
+#define STATE_TEXT    8192
 #define STATE_VERSION 1u
 
 typedef struct {

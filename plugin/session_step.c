@@ -55,11 +55,12 @@ static int32_t check_step(const dukd_session *s, const dukd_step *step, dukd_err
 
 static int32_t make_images(dukd_session *s, uint32_t at, dukd_error *error) {
     const dukd_pass_recipe *pass = &s->recipe.pass[at];
-    if (pass->images == DUKD_IMAGES_LR) return DUKD_OK;
     const dukd_pass_view *view = &s->live[at];
     return dukd_images_make(s->backend, pass, &s->samples[at], s->geometry.scale, &s->lr.tensor,
                             &s->hr.tensor, &view->tensor[pass->plain].tensor,
-                            &view->tensor[pass->augmented].tensor, dukd_report_to(error));
+                            &view->tensor[pass->augmented].tensor,
+                            pass->negatives != DUKD_NO_INPUT ? &view->tensor[pass->negatives].tensor : NULL,
+                            dukd_report_to(error));
 }
 
 int32_t dukd_session_make_dependents(dukd_session *s, uint32_t of, dukd_error *error) {

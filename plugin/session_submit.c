@@ -1,5 +1,5 @@
 /* submit_pass: the loss callback. */
-#include "loss/compare.h"
+#include "loss/features.h"
 #include "report.h"
 #include "session.h"
 #include "struct_check.h"
@@ -32,13 +32,14 @@ static int32_t check_tap(const dukd_session *s, const dukd_pass_view *view, uint
     const dukd_tap *tap = &view->tap[i];
     char name[96];
     dukd_tensor_rule rule = {.types = DUKD_ALLOW_ANY, .device = s->geometry.device};
-    for (int d = 0; d < 4; d++) rule.shape[d] = view->tap_shape[i][d];
-    snprintf(name, sizeof name, "submit: values[%u] (pass %u, %.32s)", i, view->pass.id,
-             s->host.networks[tap->network]);
+    for (int d = 0; d < 4; d++) rule.shape[d] = s->tap_shape[view->pass.id][i][d];
+    const char *layer = tap->layer != NULL ? tap->layer : "", *space = tap->layer != NULL ? " " : "";
+    snprintf(name, sizeof name, "submit: values[%u] (pass %u, %.32s%s%.24s)", i, view->pass.id,
+             s->host.networks[tap->network], space, layer);
     int32_t status = dukd_tensor_check(value, &rule, name, error);
     if (status != DUKD_OK) return status;
-    snprintf(name, sizeof name, "submit: grads[%u] (pass %u, %.32s)", i, view->pass.id,
-             s->host.networks[tap->network]);
+    snprintf(name, sizeof name, "submit: grads[%u] (pass %u, %.32s%s%.24s)", i, view->pass.id,
+             s->host.networks[tap->network], space, layer);
     if ((tap->flags & DUKD_TAP_WANT_GRAD) == 0) {
         if (grad == NULL) return DUKD_OK;
         return dukd_report(error, DUKD_E_ARGUMENT, "%s is not NULL, but the tap has no DUKD_TAP_WANT_GRAD",
@@ -131,6 +132,7 @@ static int32_t compute(dukd_session *s, const dukd_submit *submit, dukd_error *e
                                   .micro_count = s->micro_count};
     int32_t status = dukd_session_ask_cancel(&s->host, error);
     if (status == DUKD_OK) status = dukd_compare_run(s->backend, &job, s->mean, dukd_report_to(error));
+    if (status == DUKD_OK) status = dukd_features_run(s->backend, &job, s->mean, dukd_report_to(error));
     if (status == DUKD_OK && pass->hardest != DUKD_NO_TAP) {
         status = find_hardest(s, id, submit->values[pass->hardest], error);
         if (status == DUKD_OK) status = dukd_session_make_dependents(s, id, error);

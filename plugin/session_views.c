@@ -29,8 +29,8 @@ static void set_dense(dukd_held_tensor *held, const dukd_geometry *g, const int6
 static void build_inputs(dukd_session *s, uint32_t at, dukd_pass_view *view, bool live) {
     const dukd_pass_recipe *recipe = &s->recipe.pass[at];
     int64_t shape[4];
-    dukd_geometry_images(&s->geometry, recipe->images, s->config.crops, shape);
     for (uint32_t i = 0; i < recipe->n_inputs; i++) {
+        dukd_geometry_input(&s->geometry, &s->config, recipe, i, shape);
         set_dense(&view->tensor[i], &s->geometry, shape, live ? s->images[at][i] : NULL);
         view->input[i] =
             (dukd_input){.struct_size = DUKD_INPUT_SIZE, .id = i, .tensor = &view->tensor[i].tensor};
@@ -47,24 +47,27 @@ static void build_inputs(dukd_session *s, uint32_t at, dukd_pass_view *view, boo
                                         .rows = window ? samples->row : NULL,
                                         .cols = window ? samples->col : NULL,
                                         .augment = i == recipe->plain ? NULL : samples->augment};
+        if (i == recipe->negatives) {
+            view->origin[i] = (dukd_origin){.struct_size = DUKD_ORIGIN_SIZE,
+                                            .kind = DUKD_ORIGIN_OTHER,
+                                            .n_samples = (uint32_t)shape[0],
+                                            .samples = samples->sample}; /* the first of the batch */
+        }
         view->input[i].origin = &view->origin[i];
     }
 }
 
-static void build_taps(dukd_session *s, const dukd_pass_recipe *recipe, dukd_pass_view *view) {
+static void build_taps(const dukd_session *s, const dukd_pass_recipe *recipe, dukd_pass_view *view) {
     for (uint32_t i = 0; i < recipe->n_taps; i++) {
         const dukd_tap_recipe *tap = &recipe->tap[i];
         view->tap[i] = (dukd_tap){.struct_size = DUKD_TAP_SIZE,
                                   .id = i,
                                   .network = s->network[tap->network],
                                   .flags = tap->flags,
-                                  .source_kind = DUKD_SOURCE_INPUT,
-                                  .source_id = tap->input};
+                                  .source_kind = tap->derived ? DUKD_SOURCE_TAP : DUKD_SOURCE_INPUT,
+                                  .source_id = tap->source,
+                                  .layer = tap->layer};
         view->taps[i] = &view->tap[i];
-        /* every tap so far is a network's output; dukd_session_check_taps holds the host to this */
-        memcpy(view->tap_shape[i], view->tensor[tap->input].shape, sizeof view->tap_shape[i]);
-        view->tap_shape[i][2] *= s->geometry.scale;
-        view->tap_shape[i][3] *= s->geometry.scale;
     }
 }
 

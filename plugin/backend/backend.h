@@ -60,6 +60,38 @@ typedef struct {
     int32_t *row, *col; /* out, [N], host memory */
 } dukd_hardest_args;
 
+/* FAKD (He et al. 2020): the affinity A = F^T F of a feature map F, C x HW with each column divided by its norm plus
+ * 1e-8, of student and teacher, HW x HW each:
+ *     sum  = sum over images and all elements of |A_S - A_T|                (f64)
+ *     grad = factor * d sum / d student                                    (sign(0) = 0)
+ * student: N x C x H x W, teacher: N x C' x H x W. A is never held: no more than tiles of it. A column of zeros gets the gradient
+ * zero (its derivative, 1e8 times that of a column of norm 1, would drown all others). NaN and Inf go through. The same
+ * bits for any number of threads, and at every level without oneDNN. */
+typedef struct {
+    const dukd_tensor *student, *teacher;
+    const dukd_tensor *grad; /* f32 or the student's type; NULL: the sum only */
+    double factor;
+    double sum; /* out */
+} dukd_affinity_args;
+
+/* CSD (Wang et al. 2021), one layer of L_con: ratio = d_T / (d_N + 1e-7), d_T = mean |teacher - student| over all elements,
+ * d_N = mean |negatives_k - student_n| over all k, n and elements; grad_student = factor * d ratio / d student, the same for the
+ * teacher. student, teacher: N x C x H x W; negatives: K x C x H x W. sign(0) = 0. NaN and Inf go through. */
+typedef struct {
+    const dukd_tensor *student, *teacher, *negatives;
+    const dukd_tensor *grad_student, *grad_teacher; /* f32 or the value's type; NULL: not wanted */
+    double factor;
+    double ratio; /* out */
+} dukd_contrast_args;
+
+/* The first images of lr scaled up: bicubic, a = -0.75, not antialiased, weights of the pixel centres, edge pixels repeated, not
+ * rounded, not clamped: torch's interpolate(mode='bicubic', align_corners=False). out: K x C x scale h x scale w, K <= N. */
+typedef struct {
+    const dukd_tensor *lr, *out;
+    int32_t scale;
+    int32_t pad0;
+} dukd_upscale_args;
+
 struct dukd_backend {
     const char *name; /* "cpu" */
     void *state;      /* the backend's own */
@@ -67,6 +99,11 @@ struct dukd_backend {
     int32_t (*zoom_out)(dukd_backend *b, const dukd_zoom_out_args *a, dukd_error *error);
     int32_t (*l1)(dukd_backend *b, dukd_l1_args *a, dukd_error *error);
     int32_t (*hardest)(dukd_backend *b, const dukd_hardest_args *a, dukd_error *error);
+    int32_t (*affinity)(dukd_backend *b, dukd_affinity_args *a, dukd_error *error);
+    int32_t (*contrast)(dukd_backend *b, dukd_contrast_args *a, dukd_error *error);
+    int32_t (*upscale)(dukd_backend *b, const dukd_upscale_args *a, dukd_error *error);
+    /* Before the first affinity: looks for a library of matrix products, and says in one line what does them. */
+    void (*prepare_products)(dukd_backend *b, char detail[256]);
     void (*destroy)(dukd_backend *b);
 };
 
@@ -74,6 +111,9 @@ struct dukd_backend {
  * here. host may offer parallel_for, which is then used instead of OpenMP; alloc and free for workspaces. */
 int32_t dukd_backend_cpu_create(dukd_backend **out, const dukd_host *host, const char *level,
                                 dukd_error *error);
+/* What prepare_products does where no level was asked for, with the module at `path` (NULL: beside this code's file), for tests and
+ * benchmarks. */
+void dukd_backend_cpu_open_products(dukd_backend *b, const char *path, char detail[256]);
 /* Whether and how the CPU backend works here (for query_backend). */
 void dukd_backend_cpu_describe(dukd_backend_info *out);
 

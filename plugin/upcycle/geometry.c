@@ -20,6 +20,16 @@ void dukd_geometry_images(const dukd_geometry *g, dukd_images images, uint32_t c
     shape[3] = out ? (g->w - 1) / g->scale + 1 : g->w;
 }
 
+void dukd_geometry_input(const dukd_geometry *g, const dukd_config *c, const dukd_pass_recipe *pass,
+                         uint32_t input, int64_t shape[4]) {
+    if (input != pass->negatives) {
+        dukd_geometry_images(g, pass->images, c->crops, shape);
+        return;
+    }
+    dukd_geometry_hr(g, shape);
+    if (shape[0] > c->negatives) shape[0] = c->negatives;
+}
+
 void dukd_geometry_hr(const dukd_geometry *g, int64_t shape[4]) {
     shape[0] = g->n;
     shape[1] = g->c;

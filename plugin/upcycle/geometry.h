@@ -18,6 +18,9 @@ int32_t dukd_geometry_check(dukd_geometry *g, const dukd_session_params *params,
 
 /* Shape of a pass's inputs, N x C x H x W. */
 void dukd_geometry_images(const dukd_geometry *g, dukd_images images, uint32_t crops, int64_t shape[4]);
+/* Shape of input `input` of a pass: the above, or that of the negatives (at most `negatives` images of HR's size). */
+void dukd_geometry_input(const dukd_geometry *g, const dukd_config *c, const dukd_pass_recipe *pass,
+                         uint32_t input, int64_t shape[4]);
 /* Shape of HR. */
 void dukd_geometry_hr(const dukd_geometry *g, int64_t shape[4]);
 

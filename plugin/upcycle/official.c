@@ -3,7 +3,7 @@
  * Second step: backward of B on top of A's gradient, optimizer:
  *     B = w_kd |D~ S(D(x_zi)) - T(x_zi)| + w_pix |S(x_zo) - x| + w_kd |S(x_zo) - T(x_zo)|
  * D~ is D's operations in the same order again. Logged with weights. BaseKD is A alone; SRModel is A without
- * the teacher. */
+ * the teacher; FAKD is A and w_feature sum_k mean |A_k(S) - A_k(T)|. */
 #include "upcycle/modes.h"
 
 static uint32_t teacher(dukd_pass_recipe *p, const dukd_config *c) {
@@ -21,6 +21,7 @@ static void pixel_and_kd(dukd_recipe *r, dukd_pass_recipe *p, const dukd_config 
 void dukd_recipe_official(dukd_recipe *r, const dukd_config *c) {
     dukd_pass_recipe *p = dukd_recipe_pass(r, DUKD_IMAGES_LR, false);
     pixel_and_kd(r, p, c, DUKD_TARGET_HR, "l_pix", "l_kd");
+    dukd_recipe_affinity(r, p, c, "l_feature", c->w_fakd);
     p->flags |= DUKD_PASS_ZERO_GRAD_BEFORE | DUKD_PASS_OPTIMIZE_AFTER;
     if (c->crop != DUKD_CROP_NONE) {
         p = dukd_recipe_pass(r, DUKD_IMAGES_ZOOM_IN, dukd_config_augments(c, false));

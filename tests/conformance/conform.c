@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TIME_LIMIT = 30, MAX_OPTIONS = 64, NAME = 18 };
+enum { TIME_LIMIT = 30, MAX_OPTIONS = 64, MAX_ITEMS = 16, NAME = 18 };
 
 /* In this order. What comes after group session needs one. */
 static const conform_group *const plugin_groups[] = {&conform_static,     &conform_loading, &conform_session,
@@ -29,7 +29,7 @@ typedef struct {
     conform base;
     dukd_option options[MAX_OPTIONS];
     const dukd_option *option_list[MAX_OPTIONS];
-    const char *option_values[MAX_OPTIONS];
+    const char *option_values[MAX_OPTIONS][MAX_ITEMS];
     char *only[MAX_OPTIONS];
     int n_only, list, json;
     unsigned seconds;
@@ -47,7 +47,8 @@ static void help(void) {
          "\n"
          "options:\n"
          "  --only NAME         only this check, or this group; may be repeated\n"
-         "  --option KEY=VALUE  an option that every session of a plugin gets; may be repeated\n"
+         "  --option KEY=VALUE  an option that every session of a plugin gets; may be repeated; a list is "
+         "[a, b]\n"
          "  --seconds N         time limit of a plugin's check, or of one run of a host (default 30)\n"
          "  --json              print JSON, for a program\n"
          "  --list              list the groups and their checks, and what each checks\n"
@@ -72,19 +73,34 @@ static int misused(const char *what, const char *word) {
     return 2;
 }
 
+/* [a, b]: its items, cut in place; their number, or -1. */
+static int take_list(char *text, const char *items[MAX_ITEMS]) {
+    int n = 0;
+    char *end = strchr(text, ']'), *rest = NULL;
+    if (!end || end[1]) return -1;
+    *end = 0;
+    for (char *item = strtok_r(text + 1, ", ", &rest); item; item = strtok_r(NULL, ", ", &rest)) {
+        if (n == MAX_ITEMS) return -1;
+        items[n++] = item;
+    }
+    return n;
+}
+
 /* KEY=VALUE, as a host would pass it from an option file. */
 static int take_option(arguments *a, char *text) {
     char *equals = strchr(text, '=');
     uint32_t k = a->base.n_options;
     if (!equals || equals == text || k == MAX_OPTIONS) return -1;
     *equals = 0;
-    a->option_values[k] = equals + 1;
+    int list = equals[1] == '[', n = 1;
+    a->option_values[k][0] = equals + 1;
+    if (list && (n = take_list(equals + 1, a->option_values[k])) < 0) return -1;
     a->options[k] = (dukd_option){.struct_size = DUKD_OPTION_SIZE,
-                                  .kind = DUKD_VALUE_SCALAR,
+                                  .kind = list ? DUKD_VALUE_LIST : DUKD_VALUE_SCALAR,
                                   .key = text,
                                   .place = "--option",
-                                  .values = &a->option_values[k],
-                                  .n_values = 1};
+                                  .values = a->option_values[k],
+                                  .n_values = (uint32_t)n};
     a->option_list[k] = &a->options[k];
     a->base.n_options++;
     return 0;

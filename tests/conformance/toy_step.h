@@ -7,7 +7,7 @@
 
 #include "toy_host.h"
 
-enum { TOY_MAX_PASSES = 16, TOY_MAX_TAPS = 8, TOY_MAX_WANTED = 32 };
+enum { TOY_MAX_PASSES = 16, TOY_MAX_TAPS = 32, TOY_MAX_WANTED = 32 };
 
 typedef enum {
     TOY_ONE_BY_ONE,

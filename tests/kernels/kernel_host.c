@@ -71,6 +71,7 @@ static void *host_alloc(void *ctx, int32_t device_type, int32_t device_id, uint6
     const long long i = atomic_fetch_add(&k->allocated, 1);
     if (i == k->fail_at || device_type != DUKD_DEVICE_CPU || device_id != 0 || stream != NULL) return NULL;
     void *p = aligned_alloc((size_t)align, (size_t)((size + align - 1) / align * align));
+    atomic_fetch_add(&k->bytes, (long long)size);
     if (p != NULL) memset(p, 0xff, (size_t)size); /* NaN in every type */
     return p;
 }

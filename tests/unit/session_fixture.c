@@ -15,6 +15,14 @@ double fixture_pattern(int64_t c, int64_t i, int64_t j) {
     return 0.02 * (double)i - 0.03 * (double)j + 0.05 * (double)c;
 }
 
+static double layer_element(const char *name, double w, double x, int64_t c, int64_t i, int64_t j) {
+    uint64_t salt = 0;
+    for (; *name != '\0'; name++) salt = salt * 31 + (unsigned char)*name;
+    const double noise =
+        (double)(dukd_fill_bits(salt, (uint64_t)(c * 1009 + i * 101 + j)) % 4096) / 4096 - 0.5;
+    return w * x + noise;
+}
+
 /* ---------------------------------------------------------------- the host's services */
 
 static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
@@ -23,6 +31,16 @@ static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], in
     if (in[2] < f->smallest || in[3] < f->smallest) {
         if (why != NULL) snprintf(why->message, sizeof why->message, "%d pixels at least", (int)f->smallest);
         return 1;
+    }
+    const bool teacher = strcmp(f->networks[tap->network], "teacher") == 0;
+    if (tap->layer != NULL) {
+        if (teacher && f->odd_layer < 0) {
+            if (why != NULL) snprintf(why->message, sizeof why->message, "its layers are body.0 and body.1");
+            return 1;
+        }
+        memcpy(out, (int64_t[4]){in[0], FIXTURE_CHANNELS, in[2], in[3] + (teacher ? f->odd_layer : 0)},
+               4 * sizeof *out);
+        return 0;
     }
     const int32_t scale = f->net_scale[strcmp(f->networks[tap->network], "teacher") == 0];
     out[0] = in[0];
@@ -141,9 +159,10 @@ void fixture_init(fixture *f) {
                    .scale = 2,
                    .micro_count = 1,
                    .seed = 7,
-                   .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_MODE_TRAIN,
-                   .networks = {"student", "teacher"},
-                   .n_networks = 2,
+                   .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_MODE_TRAIN | DUKD_CAP_LAYERS | DUKD_CAP_DERIVED |
+                           DUKD_CAP_OTHER_GRAD,
+                   .networks = {"student", "teacher", "features"},
+                   .n_networks = 3,
                    .own_memory = true,
                    .allocations_left = -1,
                    .cancel_after = -1,
@@ -157,7 +176,7 @@ void fixture_init(fixture *f) {
 }
 
 #define MAX_OPTIONS 32
-#define MAX_VALUES  8
+#define MAX_VALUES  20
 
 typedef struct {
     char text[160], place[32];
@@ -297,6 +316,13 @@ static void forward(const fixture_net *net, int32_t scale, const dukd_tensor *x,
     }
 }
 
+static void forward_layer(const dukd_tap *tap, double w, const dukd_tensor *x, const dukd_tensor *y) {
+    EACH_ELEMENT(y, n, c, i, j) {
+        fixture_set(y, n, c, i, j,
+                    layer_element(tap->layer, w, fixture_get(x, n, c % x->shape[1], i, j), c, i, j));
+    }
+}
+
 static void backward(fixture *f, const dukd_tensor *x, const dukd_tensor *g) {
     EACH_ELEMENT(g, n, c, i, j) {
         const double d = fixture_get(g, n, c, i, j) / f->grad_scale;
@@ -305,11 +331,16 @@ static void backward(fixture *f, const dukd_tensor *x, const dukd_tensor *g) {
     }
 }
 
+static bool is_students_output(const fixture *f, const dukd_tap *tap) {
+    return tap->layer == NULL && strcmp(f->networks[tap->network], "student") == 0;
+}
+
 static void obey(fixture *f, const dukd_pass *pass, const dukd_tensor *const *grads) {
     if ((pass->flags & DUKD_PASS_BACKWARD) != 0) {
         note(f, "backward");
         for (uint32_t i = 0; i < pass->n_taps; i++) {
-            if (grads[i] != NULL) backward(f, pass->inputs[pass->taps[i]->source_id]->tensor, grads[i]);
+            if (grads[i] != NULL && is_students_output(f, pass->taps[i]))
+                backward(f, pass->inputs[pass->taps[i]->source_id]->tensor, grads[i]);
         }
     }
     if ((pass->flags & DUKD_PASS_OPTIMIZE_AFTER) != 0) {
@@ -324,20 +355,26 @@ static void obey(fixture *f, const dukd_pass *pass, const dukd_tensor *const *gr
 }
 
 int32_t fixture_submit(fixture *f, const dukd_pass *pass) {
-    fixture_tensor value[4], grad[4] = {0};
-    const dukd_tensor *values[4], *grads[4] = {NULL};
-    assert_true(pass->n_taps <= 4);
+    fixture_tensor value[FIXTURE_TAPS], grad[FIXTURE_TAPS] = {0};
+    const dukd_tensor *values[FIXTURE_TAPS], *grads[FIXTURE_TAPS] = {NULL};
+    assert_true(pass->n_taps <= FIXTURE_TAPS);
     for (uint32_t i = 0; i < pass->n_taps; i++) {
         const dukd_tap *tap = pass->taps[i];
-        const dukd_tensor *x = pass->inputs[tap->source_id]->tensor;
-        const int64_t shape[4] = {x->shape[0], x->shape[1], x->shape[2] * f->scale, x->shape[3] * f->scale};
+        const bool derived = tap->source_kind == DUKD_SOURCE_TAP;
+        assert_true(tap->source_id < (derived ? i : pass->n_inputs));
+        const dukd_tensor *x = derived ? values[tap->source_id] : pass->inputs[tap->source_id]->tensor;
         const int which = strcmp(f->networks[tap->network], "teacher") == 0;
+        int64_t shape[4];
         assert_int_equal(tap->id, i);
-        assert_int_equal(tap->source_kind, DUKD_SOURCE_INPUT);
+        assert_int_equal(tap_shape(f, tap, x->shape, shape, NULL), 0);
         fixture_tensor_make(&value[i], shape, f->tap_dtype, f->tap_layout);
-        forward(&f->net[which], f->scale, x, &value[i].tensor);
         values[i] = &value[i].tensor;
-        f->taps_run[which]++;
+        if (tap->layer != NULL) {
+            forward_layer(tap, f->net[which].w, x, &value[i].tensor);
+        } else {
+            forward(&f->net[which], f->scale, x, &value[i].tensor);
+            f->taps_run[which]++;
+        }
         if ((tap->flags & DUKD_TAP_WANT_GRAD) == 0) continue;
         fixture_tensor_make(&grad[i], shape, f->grad_dtype, f->tap_layout); /* NaN: all must be overwritten */
         grads[i] = &grad[i].tensor;

@@ -2,7 +2,8 @@
  * loop that obeys the flags and writes down what happened, memory that can run out, and options from strings.
  *
  * A network is f(x)[n, c, i, j] = w x[n, c, i / s, j / s] + b (0.02 i - 0.03 j + 0.05 c): it does not commute
- * with flips, turns or inversion, so that a wrong D or D^-1 shows. Everything fails the running cmocka test
+ * with flips, turns or inversion, so that a wrong D or D^-1 shows. A layer of it, whatever its name, is FIXTURE_CHANNELS maps of its
+ * source's size, w x and a pattern of its name; network "features" has nothing else, and its source may be a tap. Everything fails the running cmocka test
  * where it cannot be done. */
 #ifndef DUKD_TEST_SESSION_FIXTURE_H
 #define DUKD_TEST_SESSION_FIXTURE_H
@@ -16,6 +17,7 @@
 #include "session_tensors.h"
 
 enum { FIXTURE_STUDENT, FIXTURE_TEACHER };
+enum { FIXTURE_CHANNELS = 5, FIXTURE_TAPS = 64 };
 
 typedef struct {
     double w, b;
@@ -36,6 +38,7 @@ typedef struct {
     int64_t allocations_left; /* before alloc gives NULL; negative: no end */
     int64_t smallest;         /* image that the networks take */
     int32_t net_scale[2];     /* scale of each network */
+    int64_t odd_layer;        /* layers of the teacher are so much wider; -1: it has none */
     int32_t cancel_after;     /* asks of should_cancel before it says so; negative: never */
     double grad_scale;
     fixture_net net[2]; /* student, teacher */
@@ -67,7 +70,7 @@ typedef struct {
     fixture_tensor lr, hr; /* the batch */
 } fixture;
 
-/* f32, 2 x 3 x 8 x 8 at scale 2, all caps, seed 7, both networks. */
+/* f32, 2 x 3 x 8 x 8 at scale 2, all caps, seed 7, the three networks. */
 void fixture_init(fixture *f);
 /* Makes the session by options as "train.w_kd=0.5", "train.terms=[rec, kd]", "train.noisy=~"; NULL ends the
  * list (which may be NULL). Option i has the place "opt.yml:i+1:3". Returns what create_session did. */

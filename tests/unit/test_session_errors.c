@@ -33,6 +33,7 @@ static void creation_init(creation *c) {
     c->host = c->f.host;
     c->networks[0] = "student";
     c->networks[1] = "teacher";
+    c->networks[2] = "features";
     c->host.networks = c->networks;
     c->params = (dukd_session_params){.struct_size = DUKD_SESSION_PARAMS_SIZE,
                                       .host = &c->host,

@@ -17,6 +17,8 @@ static const char *const option_sets[][4] = {
     {"train.zoom_in_count=3"},
     {"model_type=DUKD", "train.kd_opt.type=L1Loss", "train.noisy.prob=0.3"},
     {"train.terms=[rec]"},
+    {"train.terms=[dukd, fakd]", "train.fakd.layers=[body.0]"},
+    {"train.terms=[csd]", "train.csd.negatives=1"},
 };
 enum { SETS = sizeof option_sets / sizeof *option_sets };
 

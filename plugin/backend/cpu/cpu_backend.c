@@ -61,6 +61,21 @@ static void destroy(dukd_backend *base) {
     free(base);
 }
 
+void dukd_backend_cpu_open_products(dukd_backend *base, const char *path, char detail[256]) {
+    dukd_products *p = &dukd_cpu_backend_of(base)->products;
+    dukd_products_open(p, path);
+    (void)snprintf(detail, 256, "%s", p->detail);
+}
+
+static void prepare_products(dukd_backend *base, char detail[256]) {
+    const dukd_cpu_backend *b = dukd_cpu_backend_of(base);
+    if (b->own_products) {
+        (void)snprintf(detail, 256, "the own kernels (%s)", b->kernels.name);
+    } else {
+        dukd_backend_cpu_open_products(base, NULL, detail);
+    }
+}
+
 int32_t dukd_backend_cpu_create(dukd_backend **out, const dukd_host *host, const char *level,
                                 dukd_error *error) {
     *out = NULL;
@@ -73,6 +88,8 @@ int32_t dukd_backend_cpu_create(dukd_backend **out, const dukd_host *host, const
     dukd_cpu_backend *b = calloc(1, sizeof *b);
     if (b == NULL) return dukd_report(error, DUKD_E_MEMORY, "out of memory: the cpu backend itself");
     b->kernels = kernels;
+    b->products = (dukd_products){.kernels = &b->kernels};
+    b->own_products = level != NULL;
     b->cache_bytes = dukd_cache_last_level_bytes();
     dukd_parallel_init(&b->parallel, host);
     if (host != NULL && host->alloc != NULL && host->free != NULL) {
@@ -87,6 +104,10 @@ int32_t dukd_backend_cpu_create(dukd_backend **out, const dukd_host *host, const
         .zoom_out = dukd_cpu_zoom_out,
         .l1 = dukd_cpu_l1,
         .hardest = dukd_cpu_hardest,
+        .affinity = dukd_cpu_affinity,
+        .contrast = dukd_cpu_contrast,
+        .upscale = dukd_cpu_upscale,
+        .prepare_products = prepare_products,
         .destroy = destroy,
     };
     *out = &b->base;

@@ -5,11 +5,14 @@
 #include "backend.h"
 #include "cpu_kernels.h"
 #include "cpu_parallel.h"
+#include "cpu_products.h"
 
 typedef struct {
     dukd_backend base; /* first: a dukd_backend * is a dukd_cpu_backend * */
     dukd_kernels kernels;
     dukd_parallel parallel;
+    dukd_products products;
+    bool own_products;   /* a level was asked for: no library */
     int64_t cache_bytes; /* of the last level, as far as one can tell */
     /* the host's memory, or NULL */
     void *ctx;
@@ -33,5 +36,8 @@ int32_t dukd_cpu_zoom_in(dukd_backend *b, const dukd_zoom_in_args *a, dukd_error
 int32_t dukd_cpu_zoom_out(dukd_backend *b, const dukd_zoom_out_args *a, dukd_error *error);
 int32_t dukd_cpu_l1(dukd_backend *b, dukd_l1_args *a, dukd_error *error);
 int32_t dukd_cpu_hardest(dukd_backend *b, const dukd_hardest_args *a, dukd_error *error);
+int32_t dukd_cpu_affinity(dukd_backend *b, dukd_affinity_args *a, dukd_error *error);
+int32_t dukd_cpu_contrast(dukd_backend *b, dukd_contrast_args *a, dukd_error *error);
+int32_t dukd_cpu_upscale(dukd_backend *b, const dukd_upscale_args *a, dukd_error *error);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-bool dukd_cpu_has_avx2(void);   /* with F16C */
+bool dukd_cpu_has_avx2(void);   /* with FMA and F16C */
 bool dukd_cpu_has_avx512(void); /* F, BW, DQ, VL; with the above */
 
 #endif

@@ -74,6 +74,32 @@ typedef struct {
     int64_t a_c_stride, a_w_stride, b_c_stride, b_w_stride;
 } dukd_error_row_job;
 
+/* ------------------------------------------------------------------------------------------------ matrix products
+ * c[i][j] (+)= sum over p of a[p][i] b[p][j], i < m, j < n, p < k: a is k x m, b is k x n, c is m x n, rows of elements that
+ * lie together, ld_ elements apart. Order: from 0, or from c where `accumulate`, p ascending, each step one fused
+ * multiply-add. Nothing but the m x n elements of c is written, and nothing past the elements of a and b is read. */
+typedef struct {
+    const float *a, *b;
+    float *c;
+    int64_t m, n, k, lda, ldb, ldc;
+    bool accumulate;
+} dukd_product_job;
+
+/* to[j][i] = from[i][j], i < rows, j < cols. */
+typedef struct {
+    const float *from;
+    float *to;
+    int64_t rows, cols, ld_from, ld_to;
+} dukd_transpose_job;
+
+/* x = sign(x - y), NaN where that is, for rows x cols elements, rows ld elements apart; returns the sum of |x - y| in f64: the element of
+ * column j is added to lane j % 16, row by row, and the lanes are added up from 0 on. */
+typedef struct {
+    float *x;
+    const float *y;
+    int64_t rows, cols, ld;
+} dukd_signs_job;
+
 /* ------------------------------------------------------------------------------------------------ the table
  */
 typedef struct {
@@ -82,6 +108,9 @@ typedef struct {
     void (*augment)(const dukd_augment_job *job);
     void (*zoom_out)(const dukd_zoom_out_job *job, int64_t row, int64_t row_end, void *scratch);
     void (*error_row)(const dukd_error_row_job *job, double *error);
+    void (*product)(const dukd_product_job *job);
+    void (*transpose)(const dukd_transpose_job *job);
+    double (*signs)(const dukd_signs_job *job);
 } dukd_kernels;
 
 void dukd_kernels_ref(dukd_kernels *k);

@@ -1,4 +1,4 @@
-/* The kernels by AVX2 and F16C. Compiled with those instructions: nothing here runs before
+/* The kernels by AVX2, FMA and F16C. Compiled with those instructions: nothing here runs before
  * dukd_cpu_has_avx2() said yes. */
 #include "cpu_kernels.h"
 
@@ -6,6 +6,7 @@
 
 #include "cpu_simd_images.h"
 #include "cpu_simd_l1.h"
+#include "cpu_simd_products.h"
 
 void dukd_kernels_avx2(dukd_kernels *k) {
     k->name = "avx2";
@@ -13,4 +14,7 @@ void dukd_kernels_avx2(dukd_kernels *k) {
     k->augment = augment_simd;
     k->zoom_out = zoom_out_simd;
     k->error_row = error_row_simd;
+    k->product = product_simd;
+    k->transpose = transpose_simd;
+    k->signs = signs_simd;
 }

@@ -6,6 +6,7 @@
 
 #include "cpu_simd_images.h"
 #include "cpu_simd_l1.h"
+#include "cpu_simd_products.h"
 
 void dukd_kernels_avx512(dukd_kernels *k) {
     k->name = "avx512";
@@ -13,4 +14,7 @@ void dukd_kernels_avx512(dukd_kernels *k) {
     k->augment = augment_simd;
     k->zoom_out = zoom_out_simd;
     k->error_row = error_row_simd;
+    k->product = product_simd;
+    k->transpose = transpose_simd;
+    k->signs = signs_simd;
 }

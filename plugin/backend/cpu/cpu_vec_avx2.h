@@ -139,6 +139,13 @@ static inline v16 v16_gradient_two(v16 f, v16 d, v16 g, v16 e) {
     const __m256 hi = _mm256_add_ps(signed_half(f.hi, d.hi), signed_half(g.hi, e.hi));
     return (v16){nan_half(lo, d.lo, e.lo), nan_half(hi, d.hi, e.hi)};
 }
+/* a b + c, rounded once */
+static inline v16 v16_fma(v16 a, v16 b, v16 c) {
+    return (v16){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+/* What a product holds in registers: so many rows of so many v16 of the result. */
+#define PRODUCT_ROWS    6
+#define PRODUCT_VECTORS 1
 static inline v16 v16_reverse(v16 x) {
     const __m256i order = _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0);
     return (v16){_mm256_permutevar8x32_ps(x.hi, order), _mm256_permutevar8x32_ps(x.lo, order)};

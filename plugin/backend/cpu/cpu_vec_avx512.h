@@ -110,6 +110,13 @@ static inline v16 v16_gradient_two(v16 f, v16 d, v16 g, v16 e) {
     return _mm512_mask_add_ps(v16_nan(), _mm512_cmp_ps_mask(d, e, _CMP_ORD_Q), v16_signed(f, d),
                               v16_signed(g, e));
 }
+/* a b + c, rounded once */
+static inline v16 v16_fma(v16 a, v16 b, v16 c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+/* What a product holds in registers: so many rows of so many v16 of the result. */
+#define PRODUCT_ROWS    12
+#define PRODUCT_VECTORS 2
 static inline v16 v16_reverse(v16 x) {
     const __m512i order = _mm512_setr_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     return _mm512_permutexvar_ps(order, x);
