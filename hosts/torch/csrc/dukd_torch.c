@@ -37,7 +37,8 @@ static void take_pieces(void *data) {
     loop *l = data;
     const uint32_t worker = (uint32_t)l->team->thread_num();
     uint32_t i;
-    while ((i = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed)) < l->n) l->task(l->arg, i, worker);
+    while ((i = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed)) < l->n)
+        l->task(l->arg, i, worker);
 }
 
 void dukd_torch_parallel_for(void *ctx, uint32_t n, void (*task)(void *arg, uint32_t i, uint32_t worker),

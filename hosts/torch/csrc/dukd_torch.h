@@ -14,7 +14,7 @@
 /* The OpenMP runtime of PyTorch's, found by dukd_torch_team_init; the ctx of a dukd_host with the two functions below. */
 typedef struct dukd_torch_team {
     void (*parallel)(void (*body)(void *), void *data, unsigned threads, unsigned flags); /* GOMP_parallel */
-    int (*thread_num)(void);                                                              /* omp_get_thread_num */
+    int (*thread_num)(void); /* omp_get_thread_num */
     uint32_t threads;
     uint32_t pad0;
 } dukd_torch_team;

@@ -5,6 +5,7 @@
         p.apply(optimizer)
     print(session.losses())
 """
+from . import abi
 from .errors import (ArgumentError, BackendError, CancelledError, DukdError, InternalError, LibraryError, OptionError,
                      OutOfMemoryError, StateError, UnsupportedError)
 from .library import Plugin

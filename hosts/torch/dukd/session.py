@@ -8,7 +8,7 @@ from ctypes import POINTER, byref, c_char_p, c_int64, c_uint64, c_void_p
 import torch
 
 from . import abi, bridge, options as option_rows, tensors
-from .errors import ArgumentError, StateError
+from .errors import ArgumentError, StateError, UnsupportedError
 from .library import Plugin, check
 from .networks import Network
 from .passes import Layout, Pass
@@ -78,7 +78,9 @@ class Session:
         self._error_ref = byref(self._error)
         self._failure = None  # an exception inside a function that the plugin called
         self._lr, self._hr, self._scale_slot, self._one = Slot(), Slot(), Slot(), None
-        self._kept, self._layouts, self._owner = [], {}, None
+        self._kept, self._layouts, self._draws = [], {}, None
+        # looked up once: ctypes makes a new object at each access to a struct's field
+        self._functions = {name: getattr(self.plugin.table, name) for name, _ in abi.Plugin._fields_}
         self._create(options, threads, place)
         self._trained = {"student"} | {t.network for p in self.plan() for t in p["taps"] if t.want_grad}
 
@@ -153,18 +155,25 @@ class Session:
 
     # ---------------------------------------------------------------- calls
 
-    def _call(self, name, *arguments):
-        """A function of the table with this session; raises its error. One thread at a time."""
+    def _pointer(self):
         handle = self._handle
         if handle is None or not handle.close.alive:
             raise StateError("the session is closed")
+        return handle.pointer
+
+    def _call(self, name, *arguments):
+        """A function of the table with this session; raises its error. One thread at a time."""
+        pointer, function = self._pointer(), self._functions[name]
         if not self._lock.acquire(blocking=False):
             raise StateError(f"{name}: another thread is in this session; use a session for each thread, or a lock")
         try:
-            code = getattr(self.plugin.table, name)(handle.pointer, *arguments, self._error_ref)
+            code = function(pointer, *arguments, self._error_ref)
         finally:
             self._lock.release()
-        return code if code >= 0 else check(code, self._error)
+        if code >= 0:
+            return code
+        cause, self._failure = self._failure, None
+        return check(code, self._error, cause)
 
     def _require_pass(self, p):
         if self._open is not p:
@@ -271,6 +280,33 @@ class Session:
             taps = [Layout._tap(raw.taps[k].contents, k, raw.n_inputs, self.networks) for k in range(raw.n_taps)]
             passes.append({"inputs": shapes, "taps": taps})
         return passes
+
+    # ---------------------------------------------------------------- recorded choices
+
+    def set_draws(self, source):
+        """Replaces the plugin's random choices (extension "dukd.draws/1"), to replay a recorded run or look at a chosen
+        case. source(draw) gets an abi.Draw and gives a number below ``draw.bound``, or None: the plugin draws. None
+        instead of a function: the plugin's own draws again. Between steps."""
+        extension = self.plugin.extension(abi.EXT_DRAWS, abi.ExtDraws)
+        if extension is None:
+            raise UnsupportedError(f"plugin {self.plugin.name} does not have {abi.EXT_DRAWS}")
+        me = weakref.ref(self)
+
+        def draw(_ctx, raw, value):
+            try:
+                chosen = source(raw.contents)
+                if chosen is None:
+                    return 0
+                value[0] = int(chosen)
+                return 1
+            except BaseException as e:  # noqa: BLE001 (comes out of step)
+                me()._failure = e
+                return abi.E_ARGUMENT
+
+        kept = abi.DrawSource(draw) if source is not None else abi.DrawSource()
+        self._functions["set_source"] = lambda pointer, error: extension.set_source(pointer, kept, None, error)
+        self._call("set_source")
+        self._draws = kept
 
     # ---------------------------------------------------------------- resume
 
