@@ -1,6 +1,6 @@
 """One pass of a step: what a training loop sees."""
 from collections import namedtuple
-from ctypes import POINTER, byref, pointer
+from ctypes import POINTER, byref, c_int64, pointer
 
 import torch
 
@@ -90,6 +90,8 @@ class Layout:
     def view(self, i, raw, owner):
         """Input i as a torch.Tensor on the plugin's memory. The plugin uses the same memory step after step."""
         t = raw.tensor.contents
+        if t.strides and min(t.strides[:t.ndim]) < 0:
+            return self._forwards(t)
         key = (t.data, t.byte_offset, tuple(t.strides[:t.ndim]) if t.strides else None)
         known = self.views[i].get(key)
         if known is None:
@@ -98,6 +100,19 @@ class Layout:
             known = self.views[i][key] = bridge.view(t)
             known._dukd_owner = owner  # the memory lives as long as somebody looks at it
         return known
+
+
+    @staticmethod
+    def _forwards(t):
+        """The one case that is a copy: PyTorch has no negative strides."""
+        shape, strides = t.shape[:t.ndim], t.strides[:t.ndim]
+        backwards = [d for d in range(t.ndim) if strides[d] < 0]
+        lowest = sum((shape[d] - 1) * strides[d] for d in backwards)
+        mirrored = abi.Tensor.from_buffer_copy(t)
+        mirrored.strides = (c_int64 * t.ndim)(*map(abs, strides))
+        mirrored.byte_offset = t.byte_offset
+        mirrored.data = t.data + lowest * (t.dtype.bits // 8)
+        return bridge.view(mirrored).flip(backwards)
 
 
 class Pass:
