@@ -54,7 +54,11 @@ class Plugin:
         table = entry(abi.ABI_DRAFT)
         if not table:
             raise LibraryError(f"{self.path}: {abi.ENTRY_NAME} gave no table")
-        self.table = table.contents
+        self._read(table.contents)
+
+    def _read(self, table):
+        """Checks a table's draft and reads what the plugin says of itself."""
+        self.table = table
         draft = self.table.abi_draft  # of another draft only the first two fields may be read
         if draft != abi.ABI_DRAFT:
             old = "the plugin" if draft < abi.ABI_DRAFT else "the Python package dukd"
