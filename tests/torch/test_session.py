@@ -59,7 +59,7 @@ def test_gradient_is_autograds(layout):
     got, small, session = one_step(student, teacher, lr, hr)
     loss = loss_in_torch(student, teacher, lr, hr, small)
     compare(student, got, loss, 1e-5)
-    assert abs(session.losses()["l_total"] / float(loss) - 1) < 1e-6
+    assert abs(session.losses()["l_total"] / float(loss.detach()) - 1) < 1e-6
 
 
 def test_compiled_networks_train_the_same():
@@ -100,7 +100,7 @@ def test_scalar_may_be_scaled_outside():
     for p in session.step(lr, hr):
         (p.submit() * 3).backward()
     for k, v in student.named_parameters():
-        assert relative(v.grad, 3 * plain[k]) < 1e-6
+        assert relative(v.grad, 3 * plain[k]) < 1e-5
 
 
 def test_grad_scaler_on_the_cpu():
@@ -123,17 +123,18 @@ def test_grad_scaler_on_the_cpu():
     assert runs[0][1]["l_total"] == pytest.approx(runs[1][1]["l_total"], rel=1e-5)  # losses are not scaled
 
 
-def test_a_scaler_that_overflows_skips_the_step_and_goes_on():
+def test_a_scaler_skips_a_step_that_is_not_finite_and_goes_on():
     student, teacher = pair()
     optimizer = torch.optim.SGD(student.parameters(), 1e-2)
-    scaler = torch.amp.GradScaler("cpu", init_scale=3e38)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     lr, hr = images(2, 12, 2)
+    lr[0, 0, 3, 3] = float("inf")  # not hidden: the gradient is not finite
     session = dukd.Session(PLAIN, {"student": student, "teacher": teacher}, lr.shape, 2, scaler=scaler)
     before = {k: v.clone() for k, v in student.state_dict().items()}
     for p in session.step(lr, hr):
         p.apply(optimizer)
     assert all(torch.equal(before[k], v) for k, v in student.state_dict().items())
-    assert scaler.get_scale() < 3e38 and session.iteration == 2
+    assert scaler.get_scale() < 1024 and session.iteration == 2
 
 
 def test_official_mode_refuses_loss_scaling_and_micro_batches():
@@ -176,7 +177,7 @@ def test_resume_is_bit_exact(options):
 
 def test_state_of_another_configuration_is_refused():
     state, _, _ = train({}, 1)
-    with pytest.raises(dukd.ArgumentError, match="w_kd"):
+    with pytest.raises(dukd.ArgumentError, match="weight of kd"):
         train({"train.w_kd": 0.5}, 2, start=state)
 
 

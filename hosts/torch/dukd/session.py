@@ -184,15 +184,16 @@ class Session:
 
     def _scale(self, submit):
         """Loss scaling of a submit: on CUDA the scaler's own device scalar, so that nothing waits."""
+        submit.grad_scale = 1.0
         if self.scaler is None:
-            submit.grad_scale = 1.0
-        elif self.device.type == "cuda":
-            if self._one is None:
-                self._one = torch.ones((), dtype=torch.float32, device=self.device)
-            submit.grad_scale = 1.0
-            submit.grad_scale_dev = ctypes.pointer(self._scale_slot.fill(self.scaler.scale(self._one), "the scale"))
+            return
+        if self._one is None:
+            self._one = torch.ones((), dtype=torch.float32, device=self.device)
+        scale = self.scaler.scale(self._one)
+        if self.device.type == "cuda":
+            submit.grad_scale_dev = ctypes.pointer(self._scale_slot.fill(scale, "the scale"))
         else:
-            submit.grad_scale = self.scaler.get_scale()
+            submit.grad_scale = float(scale)
 
     # ---------------------------------------------------------------- steps
 
