@@ -1,0 +1,81 @@
+"""The training images in an order that a resumed run can take up again.
+
+BasicSR's sampler begins each epoch anew when a run is resumed, and crops and flips come from random states of the workers,
+which are in no training state. Here what an image's crop and flips are drawn from depends on (seed, epoch, place in the
+epoch) alone, so a resumed run gets the batches that the uninterrupted one would have had, with any number of workers.
+"""
+import random
+
+import numpy as np
+from torch.utils import data
+
+
+def _mix(*numbers):
+    """One 64-bit number of several (splitmix64's last steps): near numbers give unrelated ones."""
+    mixed = 0x9E3779B97F4A7C15
+    for n in numbers:
+        mixed = (mixed ^ n) * 0xBF58476D1CE4E5B9 % 2**64
+        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % 2**64
+        mixed ^= mixed >> 31
+    return mixed
+
+
+def batch_size(options):
+    """Images of a batch that one process loads. ``options``: of the run."""
+    of_one = options["datasets"]["train"]["batch_size_per_gpu"]
+    return of_one * options["num_gpu"] if not options["dist"] and options["num_gpu"] > 1 else of_one  # DataParallel
+
+
+class DrawnByPlace(data.Dataset):
+    """BasicSR's data set for training; an index is (image, key of the draws)."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        image, key = index
+        random.seed(key)
+        np.random.seed(key % 2**32)
+        return self.dataset[image]
+
+    def __getattr__(self, name):  # opt, paths, ...: what BasicSR may ask a data set for
+        if name == "dataset":
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+
+def resumable(enlarged_sampler, options, resumed, tell):
+    """A sampler class of BasicSR's EnlargedSampler whose indices are for DrawnByPlace.
+
+    ``resumed``: (epoch, iteration) of the training state, or None. ``tell``: prints a line.
+    """
+
+    class ResumableSampler(enlarged_sampler):
+        """As BasicSR's: a permutation an epoch, shared out over the ranks. The first epoch of a resumed run is continued."""
+
+        def __init__(self, dataset, num_replicas, rank, ratio=1):
+            super().__init__(dataset, num_replicas, rank, ratio)
+            batch = batch_size(options)
+            per_epoch = self.num_samples // batch
+            if per_epoch == 0:
+                raise ValueError(f"datasets.train: {len(dataset)} images, taken {ratio} times by {num_replicas} rank(s), are "
+                                 f"fewer than a batch of {batch}: lower batch_size_per_gpu or raise dataset_enlarge_ratio")
+            self.skip = 0
+            if resumed is None:
+                return
+            done = resumed[1] - resumed[0] * per_epoch  # batches of this epoch
+            if 0 <= done <= per_epoch:
+                self.skip = done * batch
+            else:
+                tell("The data set or the batch size has changed since the training state was written: the epoch begins anew.")
+
+        def __iter__(self):
+            seed, places = options["manual_seed"], enumerate(super().__iter__())
+            skip = self.skip if resumed is not None and self.epoch == resumed[0] else 0
+            return iter([(image, _mix(seed, self.epoch, place * self.num_replicas + self.rank))
+                         for place, image in places if place >= skip])
+
+    return ResumableSampler
