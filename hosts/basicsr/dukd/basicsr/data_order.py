@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils import data
 
 
-def _mix(*numbers):
+def mix(*numbers):
     """One 64-bit number of several (splitmix64's last steps): near numbers give unrelated ones."""
     mixed = 0x9E3779B97F4A7C15
     for n in numbers:
@@ -26,17 +26,39 @@ def batch_size(options):
     return of_one * options["num_gpu"] if not options["dist"] and options["num_gpu"] > 1 else of_one  # DataParallel
 
 
+def _crop_first():
+    """BasicSR refuses to train on an HR image that is no exact multiple of its LR image, which it crops for validation.
+    Here it is cropped for training, too, as dukd-host does. In this process alone: readers are processes of their own."""
+    from basicsr.data import paired_image_dataset
+    original = paired_image_dataset.paired_random_crop
+    if getattr(original, "crops_first", False):
+        return
+
+    def paired_random_crop(gt, lq, gt_size, scale, gt_path=None):
+        if not isinstance(gt, list) and not isinstance(lq, list) and \
+                lq.shape[0] == gt.shape[0] // scale and lq.shape[1] == gt.shape[1] // scale:
+            gt = gt[:lq.shape[0] * scale, :lq.shape[1] * scale]
+        return original(gt, lq, gt_size, scale, gt_path)
+
+    paired_random_crop.crops_first = True
+    paired_image_dataset.paired_random_crop = paired_random_crop
+
+
 class DrawnByPlace(data.Dataset):
     """BasicSR's data set for training; an index is (image, key of the draws)."""
 
     def __init__(self, dataset):
         self.dataset = dataset
+        paths = getattr(dataset, "paths", None)
+        if isinstance(paths, list) and all(isinstance(p, dict) and "gt_path" in p for p in paths):
+            paths.sort(key=lambda p: p["gt_path"])  # BasicSR's order is the folder's, which no copy of it keeps
 
     def __len__(self):
         return len(self.dataset)
 
     def __getitem__(self, index):
         image, key = index
+        _crop_first()
         random.seed(key)
         np.random.seed(key % 2**32)
         return self.dataset[image]
@@ -75,7 +97,7 @@ def resumable(enlarged_sampler, options, resumed, tell):
         def __iter__(self):
             seed, places = options["manual_seed"], enumerate(super().__iter__())
             skip = self.skip if resumed is not None and self.epoch == resumed[0] else 0
-            return iter([(image, _mix(seed, self.epoch, place * self.num_replicas + self.rank))
+            return iter([(image, mix(seed, self.epoch, place * self.num_replicas + self.rank))
                          for place, image in places if place >= skip])
 
     return ResumableSampler

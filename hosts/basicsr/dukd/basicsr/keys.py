@@ -110,6 +110,18 @@ def wrong(options, key, text):
     return OptionError(f"{place + ': ' if place else ''}{key}: {text}")
 
 
+def choice(options, key, choices):
+    """The value of a key that is one of ``choices``; the first where it is absent."""
+    value = options
+    for word in key.split("."):
+        value = value.get(word) if isinstance(value, dict) else None
+    if value is None:
+        return choices[0]
+    if value not in choices:
+        raise wrong(options, key, f"found {value!r}, expected {' or '.join(choices)}")
+    return value
+
+
 def for_plugin(options, plugin_keys):
     """({dotted key: value} for the plugin, notes for the log).
 

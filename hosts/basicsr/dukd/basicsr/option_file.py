@@ -13,15 +13,15 @@ from ..errors import OptionError
 
 
 class Options(OrderedDict):
-    """The options of a run. ``places``: dotted key to "file:line:column"; what is set later has no place."""
+    """The options of a run. ``places``: dotted key to "file:line:column"; what is set later has no place. ``file``: path."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.places = {}
+        self.places, self.file = {}, ""
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo):  # build_model works on a copy
         made = type(self)((k, copy.deepcopy(v, memo)) for k, v in self.items())
-        made.places = dict(self.places)
+        made.places, made.file = dict(self.places), self.file
         return made
 
 
@@ -107,7 +107,7 @@ def read(path):
     if not isinstance(value, dict):
         raise OptionError(f"{path} is no option file: keys with values are expected, as name: my_run")
     options = Options(value)
-    options.places = places
+    options.places, options.file = places, str(path)
     return options
 
 
