@@ -1,13 +1,17 @@
 """The training images in an order that a resumed run can take up again.
 
 BasicSR's sampler begins each epoch anew when a run is resumed, and crops and flips come from random states of the workers,
-which are in no training state. Here what an image's crop and flips are drawn from depends on (seed, epoch, place in the
-epoch) alone, so a resumed run gets the batches that the uninterrupted one would have had, with any number of workers.
+which are in no training state (and are the same in each epoch). Here what an image's crop and flips are drawn from depends on
+(seed, epoch, place in the epoch) alone, so a resumed run gets the batches that the uninterrupted one would have had, with any
+number of workers, and n ranks get together what one would.
 """
 import random
 
 import numpy as np
+import torch
 from torch.utils import data
+
+from .errors import RunError
 
 
 def mix(*numbers):
@@ -76,28 +80,36 @@ def resumable(enlarged_sampler, options, resumed, tell):
     """
 
     class ResumableSampler(enlarged_sampler):
-        """As BasicSR's: a permutation an epoch, shared out over the ranks. The first epoch of a resumed run is continued."""
+        """BasicSR's permutation of an epoch. Ranks share each batch in blocks, so that together they have, in order, the
+        batch that one rank would have with all of them. The first epoch of a resumed run is continued."""
 
         def __init__(self, dataset, num_replicas, rank, ratio=1):
             super().__init__(dataset, num_replicas, rank, ratio)
-            batch = batch_size(options)
-            per_epoch = self.num_samples // batch
-            if per_epoch == 0:
-                raise ValueError(f"datasets.train: {len(dataset)} images, taken {ratio} times by {num_replicas} rank(s), are "
-                                 f"fewer than a batch of {batch}: lower batch_size_per_gpu or raise dataset_enlarge_ratio")
-            self.skip = 0
+            self.batch = batch_size(options)
+            self.per_epoch = self.num_samples // self.batch
+            if self.per_epoch == 0:
+                raise RunError(f"datasets.train: {len(dataset)} images, taken {ratio} times by {num_replicas} rank(s), are fewer "
+                               f"than a batch of {self.batch}: lower batch_size_per_gpu or raise dataset_enlarge_ratio")
+            self.done = 0  # batches of the first epoch that are behind us
             if resumed is None:
                 return
-            done = resumed[1] - resumed[0] * per_epoch  # batches of this epoch
-            if 0 <= done <= per_epoch:
-                self.skip = done * batch
+            done = resumed[1] - resumed[0] * self.per_epoch
+            if 0 <= done <= self.per_epoch:
+                self.done = done
             else:
                 tell("The data set or the batch size has changed since the training state was written: the epoch begins anew.")
 
         def __iter__(self):
-            seed, places = options["manual_seed"], enumerate(super().__iter__())
-            skip = self.skip if resumed is not None and self.epoch == resumed[0] else 0
-            return iter([(image, mix(seed, self.epoch, place * self.num_replicas + self.rank))
-                         for place, image in places if place >= skip])
+            generator = torch.Generator()
+            generator.manual_seed(self.epoch)
+            order = torch.randperm(self.total_size, generator=generator).tolist()
+            seed, images = options["manual_seed"], len(self.dataset)
+            for number in range(self.done if resumed and self.epoch == resumed[0] else 0, self.per_epoch):
+                first = (number * self.num_replicas + self.rank) * self.batch
+                for place in range(first, first + self.batch):
+                    yield order[place] % images, mix(seed, self.epoch, place)
+
+        def __len__(self):
+            return self.per_epoch * self.batch
 
     return ResumableSampler

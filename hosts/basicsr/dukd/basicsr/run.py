@@ -126,40 +126,48 @@ def _point_at_state(options, state):
 
 # ---------------------------------------------------------------- what is put into BasicSR
 
-def _on_cpu_too(base_model):
+_replaced = []  # (owner, name, BasicSR's own), so that a second run in one process begins with BasicSR as it is
+
+
+def _put(owner, name, value):
+    _replaced.append((owner, name, owner.__dict__[name]))
+    setattr(owner, name, value)
+
+
+def _restore():
+    while _replaced:
+        setattr(*_replaced.pop())
+
+
+def _on_cpu_too(original):
     """BaseModel.model_to_device wraps a network for a GPU that may not be there."""
-    from torch.nn.parallel import DistributedDataParallel
-    original = base_model.model_to_device
 
     def model_to_device(self, net):
         if self.device.type == "cuda" or not self.opt["dist"]:
             return original(self, net)
-        return DistributedDataParallel(net.to(self.device),
-                                       find_unused_parameters=self.opt.get("find_unused_parameters", False))
+        return torch.nn.parallel.DistributedDataParallel(
+            net.to(self.device), find_unused_parameters=self.opt.get("find_unused_parameters", False))
 
-    base_model.model_to_device = model_to_device
+    return model_to_device
 
 
-def _hand_on_errors(generator_class):
-    """prefetch_mode: cpu reads in a thread, whose error (a killed worker) left the training waiting for ever."""
+# prefetch_mode: cpu reads in a thread, whose error (a killed worker) left the training waiting for ever
+def _run_and_hand_on(self):
+    try:
+        for item in self.generator:
+            self.queue.put(item)
+        self.queue.put(None)
+    except BaseException as e:  # noqa: BLE001 (raised again where it is waited for)
+        self.queue.put(e)
 
-    def run(self):
-        try:
-            for item in self.generator:
-                self.queue.put(item)
-            self.queue.put(None)
-        except BaseException as e:  # noqa: BLE001 (raised again where it is waited for)
-            self.queue.put(e)
 
-    def __next__(self):
-        item = self.queue.get()
-        if isinstance(item, BaseException):
-            raise RunError(f"reading ahead has failed: {item}") from item
-        if item is None:
-            raise StopIteration
-        return item
-
-    generator_class.run, generator_class.__next__ = run, __next__
+def _next_or_raise(self):
+    item = self.queue.get()
+    if isinstance(item, BaseException):
+        raise RunError(f"reading ahead has failed: {item}") from item
+    if item is None:
+        raise StopIteration
+    return item
 
 
 class _Pipeline:
@@ -192,26 +200,31 @@ class _Pipeline:
         return self.state
 
     def install(self):
+        _restore()
         module = importlib.import_module(f"basicsr.{self.command}")
-        module.parse_options = self.parse_options
+        _put(module, "parse_options", self.parse_options)
         base = importlib.import_module("basicsr.models.base_model").BaseModel
         sr = importlib.import_module("basicsr.models.sr_model").SRModel
-        _on_cpu_too(base)
-        sr.test = padded_test
-        if self.training:
-            _hand_on_errors(importlib.import_module("basicsr.data.prefetch_dataloader").PrefetchGenerator)
-            build_dataset, sampler = module.build_dataset, module.EnlargedSampler
+        _put(base, "model_to_device", _on_cpu_too(base.model_to_device))
+        _put(sr, "test", padded_test)
+        if not self.training:
+            return module
+        generator = importlib.import_module("basicsr.data.prefetch_dataloader").PrefetchGenerator
+        _put(generator, "run", _run_and_hand_on)
+        _put(generator, "__next__", _next_or_raise)
+        build_dataset, sampler = module.build_dataset, module.EnlargedSampler
 
-            def build(dataset_options):
-                dataset = build_dataset(dataset_options)
-                return data_order.DrawnByPlace(dataset) if dataset_options["phase"] == "train" else dataset
+        def build(dataset_options):
+            dataset = build_dataset(dataset_options)
+            return data_order.DrawnByPlace(dataset) if dataset_options["phase"] == "train" else dataset
 
-            def sample(*args, **kwargs):
-                resumed = (self.state["epoch"], self.state["iter"]) if self.state else None
-                return data_order.resumable(sampler, self.options, resumed, _tell)(*args, **kwargs)
+        def sample(*args, **kwargs):
+            resumed = (self.state["epoch"], self.state["iter"]) if self.state else None
+            return data_order.resumable(sampler, self.options, resumed, _tell)(*args, **kwargs)
 
-            module.build_dataset, module.EnlargedSampler = build, sample
-            module.load_resume_state = self.load_resume_state
+        _put(module, "build_dataset", build)
+        _put(module, "EnlargedSampler", sample)
+        _put(module, "load_resume_state", self.load_resume_state)
         return module
 
 
@@ -220,9 +233,9 @@ def run(command, argv):
     arguments = _arguments(command, argv)
     import_basicsr()
     module = _Pipeline(command, arguments).install()
-    root = os.getcwd()
     try:
-        (module.train_pipeline if command == "train" else module.test_pipeline)(root)
-    finally:
-        if dist.is_initialized() and sys.exc_info()[0] is None:
+        (module.train_pipeline if command == "train" else module.test_pipeline)(os.getcwd())
+        if dist.is_initialized():
             dist.destroy_process_group()
+    finally:
+        _restore()
