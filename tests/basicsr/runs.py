@@ -1,6 +1,7 @@
 """What the tests of hosts/basicsr share: small option files, data and networks, and runs of `python -m dukd.basicsr`."""
 import contextlib
 import copy
+import logging
 import os
 import subprocess
 import sys
@@ -52,14 +53,17 @@ def write_weights(path, network, seed=0):
 
 @contextlib.contextmanager
 def quiet_log():
-    from basicsr.utils import get_root_logger
-    log = get_root_logger()
+    from basicsr.utils.logger import initialized_logger
+    log, was = logging.getLogger("basicsr"), "basicsr" in initialized_logger
     level = log.level
-    log.setLevel("ERROR")
+    initialized_logger["basicsr"] = True  # or a log without a file would be set up here, for good
+    log.setLevel("CRITICAL")
     try:
         yield
     finally:
         log.setLevel(level)
+        if not was:
+            del initialized_logger["basicsr"]
 
 
 def options(folder, model_type="DUKDPlugin", scale=2, student=None, teacher=None, train=None, **general):

@@ -1,4 +1,5 @@
 """BasicSR's model types that train by a DUKD plugin."""
+import inspect
 import logging
 import math
 import os
@@ -28,12 +29,18 @@ def _reflected(length, multiple, device):
     return torch.where(i < length, i, period - i)
 
 
+def _window(options, net):
+    """What the sides of an image must be multiples of: the network's option window_size, or its default; 1 without."""
+    default = inspect.signature(type(net).__init__).parameters.get("window_size")
+    window = options.get("window_size", 1 if default is None else default.default)
+    return window if isinstance(window, int) and window > 0 else 1  # of another kind: not SwinIR's
+
+
 def padded_test(model):
     """SRModel.test for networks that take multiples of a window (SwinIR) only: reflected right and bottom, and cropped."""
     average = getattr(model, "net_g_ema", None)
     net = average if average is not None else model.net_g
-    window = getattr(model.get_bare_model(net), "window_size", 1)
-    window = window if isinstance(window, int) else 1
+    window = _window(model.opt["network_g"], model.get_bare_model(net))
     h, w = model.lq.shape[-2:]
     x = model.lq
     if h % window or w % window:

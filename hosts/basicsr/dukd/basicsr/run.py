@@ -164,7 +164,7 @@ def _run_and_hand_on(self):
 def _next_or_raise(self):
     item = self.queue.get()
     if isinstance(item, BaseException):
-        raise RunError(f"reading ahead has failed: {item}") from item
+        raise item
     if item is None:
         raise StopIteration
     return item
@@ -234,7 +234,13 @@ def run(command, argv):
     import_basicsr()
     module = _Pipeline(command, arguments).install()
     try:
-        (module.train_pipeline if command == "train" else module.test_pipeline)(os.getcwd())
+        try:
+            (module.train_pipeline if command == "train" else module.test_pipeline)(os.getcwd())
+        except RuntimeError as e:  # torch has no class for it
+            if "DataLoader worker" not in str(e) or isinstance(e, RunError):
+                raise
+            raise RunError(f"a process that reads images has ended ({str(e).strip().splitlines()[0]}); out of memory is a "
+                           "usual reason: fewer datasets.train.num_worker_per_gpu need less") from e
         if dist.is_initialized():
             dist.destroy_process_group()
     finally:
