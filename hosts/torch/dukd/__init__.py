@@ -15,3 +15,5 @@ from .session import Session
 __version__ = "0.1.0"
 __all__ = ["ArgumentError", "BackendError", "CancelledError", "DukdError", "InternalError", "LibraryError", "OptionError",
            "OutOfMemoryError", "Pass", "Plugin", "Session", "StateError", "Tap", "UnsupportedError", "__version__"]
+
+__path__ = __import__("pkgutil").extend_path(__path__, __name__)  # hosts/basicsr puts dukd.basicsr beside this
