@@ -164,6 +164,24 @@ static void elementwise(const shape *s) {
     drop(&out);
 }
 
+/* To the other type, over what is there and added to it; values of the wider type have bits to lose. */
+static void casts(const shape *s) {
+    shape to = *s;
+    to.type = s->type == DUKD_TYPE_F32 ? DUKD_TYPE_BF16 : DUKD_TYPE_F32;
+    guarded a = like(s), before = like(&to), out = like(&to);
+    fill(&a.t, 1);
+    fill(&before.t, 2);
+    dukd_run_cast(&s->w, &out.t, &a.t, 0);
+    EACH(out.t) same(get(&out.t, n, c, y, x), as_type(&out.t, get(&a.t, n, c, y, x)));
+    memcpy(out.t.data, before.t.data, (size_t)before.bytes);
+    dukd_run_cast(&s->w, &out.t, &a.t, 1);
+    EACH(out.t)
+    same(get(&out.t, n, c, y, x), as_type(&out.t, get(&before.t, n, c, y, x) + get(&a.t, n, c, y, x)));
+    drop(&a);
+    drop(&before);
+    drop(&out);
+}
+
 static void affine(const shape *s) {
     guarded a = like(s), out = like(s), before = like(s);
     float factors[64], shifts[64];
@@ -369,6 +387,11 @@ static void test_elementwise(void **state) {
     for_each(elementwise);
 }
 
+static void test_casts(void **state) {
+    (void)state;
+    for_each(casts);
+}
+
 static void test_affine(void **state) {
     (void)state;
     for_each(affine);
@@ -398,7 +421,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_elementwise),  cmocka_unit_test(test_affine),   cmocka_unit_test(test_shuffles),
         cmocka_unit_test(test_exchanges),    cmocka_unit_test(test_specials), cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_channel_sums),
+        cmocka_unit_test(test_channel_sums), cmocka_unit_test(test_casts),
     };
     return cmocka_run_group_tests_name("engine_layout", tests, NULL, NULL);
 }

@@ -76,6 +76,32 @@ static void test_taps(void **state) {
     dukd_graph_destroy(g);
 }
 
+/* A convolution, a shuffle and the output (pixelshuffledirect): the output's conversion shuffles, unless the convolution is asked
+ * for too. */
+static void test_last_shuffle(void **state) {
+    (void)state;
+    static const float factors[3] = {2, 1, -1}, shifts[3] = {.5f, .25f, 0};
+    dukd_failure failure = {0};
+    dukd_graph *g = dukd_graph_create();
+    dukd_value conv = dukd_graph_conv(g, dukd_graph_input(g, 3), 27, 3, "a");
+    dukd_value out = dukd_graph_affine(g, dukd_graph_pixel_shuffle(g, conv, 3), factors, shifts);
+    assert_int_equal(dukd_graph_finish(g, out, &failure), DUKD_DONE);
+    dukd_fused f = fuse(g, 1, &out);
+    assert_int_equal(f.count, 3);
+    assert_int_equal(f.nodes[1].kind, DUKD_NODE_CONV);
+    assert_true(f.nodes[1].last);
+    assert_int_equal(f.nodes[1].order, 3);
+    assert_int_equal(f.nodes[1].spread, 1);
+    assert_int_equal(f.nodes[2].spread, 3);
+    assert_int_equal(f.nodes[2].channels, 3);
+    assert_ptr_equal(f.nodes[2].shifts, dukd_graph_op(g, out)->shifts);
+    dukd_fused_free(&f);
+    f = fuse(g, 2, (dukd_value[]){out, conv});
+    assert_int_equal(count_kind(&f, DUKD_NODE_SHUFFLE), 1);
+    dukd_fused_free(&f);
+    dukd_graph_destroy(g);
+}
+
 /* Only what the outputs need is run. */
 static void test_dead_operations(void **state) {
     (void)state;
@@ -92,6 +118,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_edsr),
         cmocka_unit_test(test_taps),
+        cmocka_unit_test(test_last_shuffle),
         cmocka_unit_test(test_dead_operations),
     };
     return cmocka_run_group_tests_name("engine_fusion", tests, NULL, NULL);

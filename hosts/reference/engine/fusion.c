@@ -149,6 +149,14 @@ static dukd_node *open_product(const fusion *s, dukd_value v) {
     return n->kind == DUKD_NODE_DROP_PATH && n->in[1] < 0 ? n : NULL;
 }
 
+/* A shuffle that nothing but outputs read is done by their conversion, where a convolution computes what it reads. */
+static bool is_exported(const fusion *s, dukd_value v) {
+    const dukd_op *op = op_at(s, v);
+    const dukd_node *n = node_of(s, op->in[0]);
+    return only_outputs_read(s, v) && is_private(s, op->in[0]) && n->kind == DUKD_NODE_CONV &&
+           n->spread == 1 && n->order == op->kernel;
+}
+
 /* What ends a node: whoever reads v now reads the node. */
 static void extend(fusion *s, dukd_node *n, dukd_value v) {
     s->node[v] = (int32_t)(n - s->fused->nodes);
@@ -247,6 +255,11 @@ static void fuse_op(fusion *s, dukd_value v) {
         break;
     case DUKD_OP_PIXEL_SHUFFLE:
         if (is_swallowed(s, v)) return;
+        if (is_exported(s, v)) {
+            s->node[v] = n.in[0];
+            node_of(s, v)->last = 1;
+            return;
+        }
         break;
     case DUKD_OP_DROP_PATH:
         if (is_vanished(s, v)) {
@@ -273,7 +286,7 @@ static void add_outputs(fusion *s, dukd_value v, const dukd_value *outputs, int3
         for (int k = 0; k < DUKD_OP_MAX_OPERANDS; k++) n.in[k] = k == 0 ? s->node[v] : -1;
         n.size_of = source->size_of;
         n.order = source->order;
-        n.spread = source->spread;
+        n.spread = source->channels == n.channels ? 1 : source->order;
         n.factors = affine ? n.op->factors : NULL;
         n.shifts = affine ? n.op->shifts : NULL;
         n.output = i;

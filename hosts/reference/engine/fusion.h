@@ -10,7 +10,8 @@
  *
  * A shuffle that feeds nothing but a convolution with few outputs vanishes: the convolution is done at the lower
  * resolution, with r^2 outputs for each of its own (in order r), and the shuffle is left to the output's conversion.
- * Zero padding agrees: a pixel outside the large image belongs to a pixel outside the small one. */
+ * Zero padding agrees: a pixel outside the large image belongs to a pixel outside the small one. A shuffle between a
+ * convolution and nothing but outputs is left to their conversion too. */
 #ifndef DUKD_FUSION_H
 #define DUKD_FUSION_H
 
@@ -49,12 +50,13 @@ typedef struct {
     int32_t channels; /* of the value in memory, padding not counted; OUTPUT: of the caller's tensor */
     int32_t
         up; /* resolution of the value in memory relative to the input, 0 where there is none; OUTPUT: of the caller's */
-    dukd_value size_of;  /* has the size of the value in memory (dukd_graph_size); OUTPUT: of what it reads */
-    int32_t order;       /* of the channels in memory, see above; OUTPUT: of what it reads */
-    int32_t spread;      /* CONV: r of the shuffle it swallowed, else 1. OUTPUT: its source's */
-    dukd_activation act; /* CONV: ends with it */
-    float slope;         /* CONV with ReLU */
-    float scale;         /* CONV: factor of weights and bias; SCALE, MUL: factor */
+    dukd_value size_of; /* has the size of the value in memory (dukd_graph_size); OUTPUT: of what it reads */
+    int32_t order;      /* of the channels in memory, see above; OUTPUT: of what it reads */
+    int32_t
+        spread; /* CONV: r of the shuffle it swallowed, else 1. OUTPUT: of the shuffle left to it, else 1 */
+    dukd_activation act;           /* CONV: ends with it */
+    float slope;                   /* CONV with ReLU */
+    float scale;                   /* CONV: factor of weights and bias; SCALE, MUL: factor */
     const float *factors, *shifts; /* INPUT, OUTPUT, AFFINE: one a channel, NULL: 1 and 0 */
     int32_t output;                /* OUTPUT: which of the outputs */
     int32_t last;                  /* CONV: read by OUTPUT nodes only */

@@ -56,6 +56,15 @@ void dukd_run_add(const dukd_worker *w, const dukd_tensor *out, const dukd_tenso
     }
 }
 
+void dukd_run_cast(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x, int accumulate) {
+    const dukd_layout_kernels *k = kernels_of(w, x);
+#pragma omp parallel num_threads(dukd_threads_for(w, out))
+    {
+        dukd_span s = dukd_my_share(dukd_tensor_elements(out), UNIT);
+        k->cast(dukd_tensor_at(out, s.begin), dukd_tensor_at(x, s.begin), accumulate, s.end - s.begin);
+    }
+}
+
 void dukd_run_image_add(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x,
                         const float *factors, const dukd_tensor *b) {
     const dukd_layout_kernels *k = kernels_of(w, out);

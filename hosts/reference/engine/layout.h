@@ -43,6 +43,9 @@ void dukd_run_scale(const dukd_worker *w, const dukd_tensor *out, const dukd_ten
 void dukd_run_add(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *a,
                   const dukd_tensor *b); /* in place */
 
+/* out (+)= x, one f32 and the other bf16; not in place. */
+void dukd_run_cast(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x, int accumulate);
+
 /* out = x * factors[n] of image n + b; b may be out. */
 void dukd_run_image_add(const dukd_worker *w, const dukd_tensor *out, const dukd_tensor *x,
                         const float *factors, const dukd_tensor *b);

@@ -59,29 +59,42 @@ static inline int64_t graph_channel(int64_t m, int64_t count, int64_t r) {
     return (m % c) * r * r + m / c;
 }
 
-#define T       float
-#define NAME(x) x##_f32
-#define LOAD    from_f32
-#define STORE   to_f32
+#define T           float
+#define NAME(x)     x##_f32
+#define LOAD        from_f32
+#define STORE       to_f32
+#define OTHER       uint16_t
+#define LOAD_OTHER  from_bf16
+#define STORE_OTHER to_bf16
 #include "engine/layout_type.h"
+#undef OTHER
+#undef LOAD_OTHER
+#undef STORE_OTHER
 #undef T
 #undef NAME
 #undef LOAD
 #undef STORE
 
-#define T       uint16_t
-#define NAME(x) x##_bf16
-#define LOAD    from_bf16
-#define STORE   to_bf16
+#define T           uint16_t
+#define NAME(x)     x##_bf16
+#define LOAD        from_bf16
+#define STORE       to_bf16
+#define OTHER       float
+#define LOAD_OTHER  from_f32
+#define STORE_OTHER to_f32
 #include "engine/layout_type.h"
+#undef OTHER
+#undef LOAD_OTHER
+#undef STORE_OTHER
 #undef T
 #undef NAME
 #undef LOAD
 #undef STORE
 
 const dukd_layout_kernels TABLE[2] = {
-    [DUKD_TYPE_F32] = {relu_f32, relu_mask_f32, scale_f32, add_f32, scale_add_f32, channel_sums_f32,
+    [DUKD_TYPE_F32] = {relu_f32, relu_mask_f32, scale_f32, add_f32, cast_f32, scale_add_f32, channel_sums_f32,
                        affine_f32, shuffle_f32, unshuffle_f32, import_f32, export_f32},
-    [DUKD_TYPE_BF16] = {relu_bf16, relu_mask_bf16, scale_bf16, add_bf16, scale_add_bf16, channel_sums_bf16,
-                        affine_bf16, shuffle_bf16, unshuffle_bf16, import_bf16, export_bf16},
+    [DUKD_TYPE_BF16] = {relu_bf16, relu_mask_bf16, scale_bf16, add_bf16, cast_bf16, scale_add_bf16,
+                        channel_sums_bf16, affine_bf16, shuffle_bf16, unshuffle_bf16, import_bf16,
+                        export_bf16},
 };

@@ -10,6 +10,8 @@ typedef struct {
     void (*relu_mask)(void *d, const void *y, int64_t n);
     void (*scale)(void *out, const void *x, float factor, int64_t n);
     void (*add)(void *out, const void *a, const void *b, int64_t n);
+    void (*cast)(void *out, const void *x, int accumulate,
+                 int64_t n); /* from the table's type to the other */
     void (*scale_add)(void *out, const void *x, float factor, const void *b, int64_t n);
     /* Channels begin .. begin + width - 1 of all pixels of an NHWC tensor; width is 64, 32 or less. Those from `from` on are
      * written. */

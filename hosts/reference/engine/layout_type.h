@@ -1,4 +1,4 @@
-/* The operations of layout_kernels.h for one type of element: T, with LOAD and STORE from and to f32, and NAME for
+/* The operations of layout_kernels.h for one type of element: T, with LOAD and STORE from and to f32, OTHER being the other type, and NAME for
  * the functions' names. Included by layout_body.h once a type (no include guard). */
 
 static void NAME(relu)(void *out, const void *x, int64_t n) {
@@ -26,6 +26,15 @@ static void NAME(add)(void *out, const void *x, const void *y, int64_t n) {
     T *o = out;
     const T *a = x, *b = y;
     for (int64_t i = 0; i < n; i++) o[i] = STORE(LOAD(a[i]) + LOAD(b[i]));
+}
+
+static void NAME(cast)(void *out, const void *x, int accumulate, int64_t n) {
+    OTHER *restrict o = out;
+    const T *restrict a = x;
+    if (accumulate)
+        for (int64_t i = 0; i < n; i++) o[i] = STORE_OTHER(LOAD_OTHER(o[i]) + LOAD(a[i]));
+    else
+        for (int64_t i = 0; i < n; i++) o[i] = STORE_OTHER(LOAD(a[i]));
 }
 
 static void NAME(scale_add)(void *out, const void *x, float factor, const void *y, int64_t n) {

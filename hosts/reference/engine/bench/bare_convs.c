@@ -52,6 +52,9 @@ void dukd_bare_destroy(dukd_bare_convs *b) {
 int dukd_bare_add(dukd_bare_convs *b, int group, const dukd_graph *g, dukd_conv_kind kind, int32_t images,
                   int32_t height, int32_t width, double times, dukd_failure *f) {
     int first = 1;
+    int32_t last = -1; /* it is f32 in bf16 networks too */
+    for (int32_t i = 0; i < dukd_graph_op_count(g); i++)
+        if (dukd_graph_op(g, i)->kind == DUKD_OP_CONV) last = i;
     for (int32_t i = 0; i < dukd_graph_op_count(g); i++) {
         const dukd_op *op = dukd_graph_op(g, i);
         if (op->kind != DUKD_OP_CONV) continue;
@@ -77,8 +80,8 @@ int dukd_bare_add(dukd_bare_convs *b, int group, const dukd_graph *g, dukd_conv_
                                .pad_bottom = op->padding,
                                .pad_left = op->padding,
                                .pad_right = op->padding,
-                               .source_type = b->type,
-                               .dest_type = b->type,
+                               .source_type = i == last ? DUKD_TYPE_F32 : b->type,
+                               .dest_type = i == last ? DUKD_TYPE_F32 : b->type,
                                .source_layout = DUKD_ANY_LAYOUT,
                                .dest_layout = DUKD_ANY_LAYOUT};
         int k = 0;

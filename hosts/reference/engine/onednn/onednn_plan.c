@@ -114,9 +114,27 @@ static void choose_kept(onednn_planner *s) {
     }
 }
 
+/* In a bf16 network the last layers are f32: convolutions that only outputs read. So is what they read, where a
+ * convolution can write it so and nobody else wants it; else it is cast for them (onednn_plan_forward.c). */
+static void choose_wide(onednn_planner *s) {
+    const onednn_program *p = s->program;
+    if (p->network->type == DUKD_TYPE_F32) return;
+    for (int32_t i = 0; i < p->fused.count; i++) {
+        const dukd_node *n = &p->fused.nodes[i];
+        s->wide[i] = n->kind == DUKD_NODE_CONV && (n->last || n->in[1] < 0);
+    }
+    for (int32_t i = 0; i < p->fused.count; i++) {
+        const dukd_node *n = &p->fused.nodes[i];
+        int last = n->kind == DUKD_NODE_CONV && n->last;
+        for (int k = 0; k < DUKD_OP_MAX_OPERANDS; k++)
+            if (n->in[k] >= 0 && !(k == 0 && (last || n->kind == DUKD_NODE_OUTPUT))) s->wide[n->in[k]] = 0;
+    }
+}
+
 static int describe_values(onednn_planner *s) {
     onednn_program *p = s->program;
     s->blocked = can_block(p);
+    choose_wide(s);
     for (int32_t i = 0; i < p->fused.count; i++) {
         const dukd_node *n = &p->fused.nodes[i];
         int64_t size[2];
@@ -130,7 +148,7 @@ static int describe_values(onednn_planner *s) {
                           .up = n->up,
                           .height = (int32_t)size[0],
                           .width = (int32_t)size[1],
-                          .type = p->network->type};
+                          .type = s->wide[i] ? DUKD_TYPE_F32 : p->network->type};
         int pixel = v.height == 1 && v.width == 1;
         if (s->blocked && v.channels % LANES == 0 && v.channels > LANES && !pixel) v.layout = DUKD_BLOCK16;
         if (s->blocked && v.channels % LANES != 0 && !pixel) v.layout = DUKD_PLANAR; /* the input */
@@ -148,7 +166,6 @@ static int describe_values(onednn_planner *s) {
             s->gradient[i].channels = in_lanes(n->channels);
             s->gradient[i].layout = DUKD_NHWC;
         }
-        if (n->last && n->in[1] < 0) s->value[i].type = DUKD_TYPE_F32; /* a residual lies beside its sum */
         s->last_use[i] = i;
         for (int k = 0; k < DUKD_OP_MAX_OPERANDS; k++)
             if (n->in[k] >= 0) s->last_use[n->in[k]] = i;
@@ -238,7 +255,7 @@ int onednn_plan(onednn_program *p, const dukd_exec_spec *spec, int drops, dukd_f
     size_t count = (size_t)p->fused.count;
     onednn_planner s = {.program = p, .failure = f};
     s.value = calloc(3 * count, sizeof *s.value);
-    s.last_use = calloc(5 * count, sizeof *s.last_use);
+    s.last_use = calloc(6 * count, sizeof *s.last_use);
     if (s.value && s.last_use) {
         s.gradient = s.value + count;
         s.stats = s.gradient + count;
@@ -246,10 +263,11 @@ int onednn_plan(onednn_program *p, const dukd_exec_spec *spec, int drops, dukd_f
         s.again = s.keep + count;
         s.passed = s.again + count;
         s.halo = s.passed + count;
+        s.wide = s.halo + count;
         status = plan_nodes(&s);
     } else {
         status = dukd_fail_memory(f, "compiling a network",
-                                  count * (3 * sizeof *s.value + 5 * sizeof *s.last_use));
+                                  count * (3 * sizeof *s.value + 6 * sizeof *s.last_use));
     }
     free(s.value);
     free(s.last_use);

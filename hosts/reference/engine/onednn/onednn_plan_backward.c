@@ -60,6 +60,23 @@ static void change(onednn_planner *s, onednn_step_kind kind, int32_t i, onednn_v
     onednn_emit(s, step);
 }
 
+/* Through a cast, from or to the gradient of a last layer in f32. */
+static void cast_gradient(onednn_planner *s, int32_t i, onednn_value from, int32_t target) {
+    onednn_step step = step_for(s, STEP_CAST, i, target);
+    step.accumulate = open_gradient(s, target);
+    step.a = from;
+    step.out = s->gradient[target];
+    onednn_emit(s, step);
+}
+
+/* The gradient of i as what is in front of the last layer reads it. */
+static void narrow_gradient(onednn_planner *s, int32_t i) {
+    onednn_value from = s->gradient[i];
+    s->gradient[i].type = s->program->network->type;
+    s->gradient[i].buffer = -1;
+    cast_gradient(s, i, from, i);
+}
+
 /* ---- convolutions and sums ---- */
 
 /* A convolution's source as its weights' gradient reads it: kept, or computed again. */
@@ -73,9 +90,30 @@ static onednn_value source_of(onednn_planner *s, int32_t i) {
     return v;
 }
 
+/* Of a last layer in f32 that reads bf16. */
+static void f32_data_gradient(onednn_planner *s, int32_t i) {
+    const dukd_node *n = node_at(s, i);
+    int32_t source = n->in[0];
+    onednn_step step = step_for(s, STEP_CONV, i, source);
+    step.a = s->gradient[i];
+    step.out = onednn_as_f32(s->gradient[source]);
+    dukd_run_conv run = dukd_run_conv_of(s->program->network->graph, n, node_at(s, source), step.out.channels,
+                                         step.a.channels);
+    onednn_new_buffer(s, &step.out);
+    if (onednn_is_transposable(n))
+        onednn_emit_transposed(s, step, &run, DUKD_POST_NONE);
+    else
+        onednn_emit_data_gradient(s, step, &run);
+    cast_gradient(s, i, step.out, source);
+}
+
 static void data_gradient(onednn_planner *s, int32_t i) {
     const dukd_node *n = node_at(s, i);
     int32_t source = n->in[0];
+    if (s->gradient[i].type != s->gradient[source].type) {
+        f32_data_gradient(s, i);
+        return;
+    }
     int transposable = onednn_is_transposable(n), sum = open_gradient(s, source);
     onednn_step step = step_for(s, STEP_CONV, i, source);
     step.a = s->gradient[i];
@@ -124,10 +162,12 @@ static onednn_value gelu_again(onednn_planner *s, int32_t gelu) {
 static void back_through_conv(onednn_planner *s, int32_t i) {
     const dukd_node *n = node_at(s, i);
     if (n->act) change(s, STEP_RELU_BACK, i, s->value[i], n->slope);
+    if (s->wide[i] && !n->last) narrow_gradient(s, i);
 
     int together = goes_through_gelu(s, n->in[0]);
     if (together) data_gradient(s, i);
     onednn_value source = together ? gelu_again(s, n->in[0]) : source_of(s, i);
+    if (source.type != s->gradient[i].type) source = onednn_widened(s, i, source);
     onednn_step step = step_for(s, STEP_WEIGHTS_GRADIENT, i, i);
     step.a = source;
     step.b = s->gradient[i];
@@ -136,7 +176,10 @@ static void back_through_conv(onednn_planner *s, int32_t i) {
     onednn_emit_weights_gradient(s, step);
     if (!together) data_gradient(s, i);
     /* Last, because it may give the buffer away that the convolutions read. */
-    if (n->in[1] >= 0) hand_on(s, i, n->in[1]);
+    if (n->in[1] >= 0 && s->wide[i])
+        cast_gradient(s, i, s->gradient[i], n->in[1]);
+    else if (n->in[1] >= 0)
+        hand_on(s, i, n->in[1]);
 }
 
 static void back_through_add(onednn_planner *s, int32_t i) {

@@ -70,11 +70,32 @@ static void place_value(onednn_planner *s, int32_t i) {
         onednn_new_buffer(s, &s->value[i]);
 }
 
+onednn_value onednn_widened(onednn_planner *s, int32_t i, onednn_value from) {
+    onednn_value to = onednn_as_f32(from);
+    int32_t own = s->program->band_rows * from.up;
+    to.banded = i >= s->program->band_node;
+    to.halo = to.banded ? (from.rows - own) / 2 : 0;
+    to.skip = to.moves = 0;
+    onednn_new_buffer(s, &to);
+    onednn_emit_cast(s, (onednn_step){.node = node_at(s, i), .a = from, .out = to});
+    return to;
+}
+
+/* A last layer's sum begins with its residual, in f32. */
+static void plan_f32_residual(onednn_planner *s, int32_t i) {
+    onednn_new_buffer(s, &s->value[i]);
+    onednn_emit_cast(s, (onednn_step){.node = node_at(s, i),
+                                      .a = operand(s, i, node_at(s, i)->in[1], 0),
+                                      .out = s->value[i]});
+}
+
 static void plan_conv(onednn_planner *s, int32_t i) {
     onednn_program *p = s->program;
     const dukd_node *n = node_at(s, i);
     int32_t residual = n->in[1];
     onednn_value source = operand(s, i, n->in[0], dukd_node_padding(n));
+    int in_f32 = s->wide[i] && n->last;
+    if (in_f32 && source.type == DUKD_TYPE_BF16) source = onednn_widened(s, i, source);
     dukd_run_conv run =
         dukd_run_conv_of(p->network->graph, n, node_at(s, n->in[0]), source.channels, s->value[i].channels);
     onednn_step step = {.node = n, .a = source, .b = onednn_none, .c = onednn_none};
@@ -83,6 +104,9 @@ static void plan_conv(onednn_planner *s, int32_t i) {
                                                     : DUKD_POST_NONE;
     if (residual < 0) {
         onednn_new_buffer(s, &s->value[i]);
+    } else if (in_f32) {
+        plan_f32_residual(s, i);
+        post = DUKD_POST_SUM;
     } else if (dies_alike(s, i, residual)) {
         s->value[i].buffer = s->value[residual].buffer;
         post = DUKD_POST_SUM;

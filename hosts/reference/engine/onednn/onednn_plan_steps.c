@@ -63,6 +63,18 @@ void onednn_new_buffer(onednn_planner *s, onednn_value *v) {
     v->buffer = p->buffer_count++;
 }
 
+void onednn_emit_cast(onednn_planner *s, onednn_step step) {
+    step.kind = STEP_CAST;
+    step.b = step.c = onednn_none;
+    onednn_emit(s, step);
+}
+
+onednn_value onednn_as_f32(onednn_value v) {
+    v.type = DUKD_TYPE_F32;
+    v.buffer = -1;
+    return v;
+}
+
 dukd_tensor onednn_shape_of(const onednn_program *p, const onednn_value *v) {
     return (dukd_tensor){.images = p->part,
                          .channels = v->channels,

@@ -194,6 +194,9 @@ void onednn_run_op(const onednn_step *s, const onednn_operands *whole) {
     case STEP_ADD:
         run_elements(s, whole);
         break;
+    case STEP_CAST:
+        dukd_run_cast(w, &whole->out, &whole->a, s->accumulate);
+        break;
     case STEP_AFFINE:
         dukd_run_affine(w, &whole->out, &whole->a, s->factors, s->shifts, s->accumulate);
         break;

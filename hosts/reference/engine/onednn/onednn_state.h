@@ -56,7 +56,8 @@ typedef enum {
     STEP_RELU,
     STEP_RELU_BACK, /* out masked by a */
     STEP_SCALE,
-    STEP_ADD, /* out = a + b */
+    STEP_ADD,  /* out = a + b */
+    STEP_CAST, /* out (+)= a of the other type */
     STEP_AFFINE,
     STEP_SHUFFLE,
     STEP_UNSHUFFLE,

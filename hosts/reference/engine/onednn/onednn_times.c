@@ -10,6 +10,7 @@ static const char *const kind_names[] = {
     [STEP_RELU_BACK] = "activation, gradient",
     [STEP_SCALE] = "addition, scale",
     [STEP_ADD] = "addition, scale",
+    [STEP_CAST] = "copies",
     [STEP_AFFINE] = "addition, scale",
     [STEP_SHUFFLE] = "pixel shuffle",
     [STEP_UNSHUFFLE] = "pixel shuffle",
