@@ -23,9 +23,10 @@ void ops_note(const void *data, int64_t bytes) {
 static int has_isa(dukd_isa isa) {
 #if defined(__x86_64__)
     if (isa == DUKD_ISA_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (isa == DUKD_ISA_AVX512)
+    if (isa >= DUKD_ISA_AVX512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+               (isa == DUKD_ISA_AVX512 || __builtin_cpu_supports("avx512bf16"));
 #endif
     return isa == DUKD_ISA_BASE;
 }

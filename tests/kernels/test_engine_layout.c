@@ -105,9 +105,10 @@ static void same(float got, float want) {
 
 static int has_isa(dukd_isa isa) {
     if (isa == DUKD_ISA_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (isa == DUKD_ISA_AVX512)
+    if (isa >= DUKD_ISA_AVX512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+               (isa == DUKD_ISA_AVX512 || __builtin_cpu_supports("avx512bf16"));
     return 1;
 }
 

@@ -147,14 +147,16 @@ static void check_sample(const ops_setting *setting, const ops_size *size) {
     void *scratch = ops_scratch(bytes);
     dukd_run_attention(&s.w, &out, &qkv, &a, scratch);
     ops_free_scratch(scratch, bytes);
-    ops_check("out", &out, r.out, 2e-6);
+    /* Products of bf16 round the softmax and its gradient, and its powers of two are good to 8e-5. */
+    int pairs = s.w.isa == DUKD_ISA_AVX512_BF16 && s.type == DUKD_TYPE_BF16;
+    ops_check("out", &out, r.out, pairs ? 1. / 500 : 2e-6);
 
     bytes = dukd_run_attention_back_scratch(&s.w, &qkv, &a);
     scratch = ops_scratch(bytes);
     dukd_run_attention_back(&s.w, &d_qkv, &e, &qkv, &a, d_table, scratch);
     ops_free_scratch(scratch, bytes);
-    ops_check("d_qkv", &d_qkv, r.d_qkv, 4e-6);
-    ops_check_floats("d_table", d_table, r.d_table, table_size(&z), 4e-6);
+    ops_check("d_qkv", &d_qkv, r.d_qkv, pairs ? 1. / 200 : 4e-6);
+    ops_check_floats("d_table", d_table, r.d_table, table_size(&z), pairs ? 1. / 5000 : 4e-6);
 
     ops_free(&s, &qkv);
     ops_free(&s, &e);

@@ -6,7 +6,7 @@
 
 static const dukd_layout_kernels *kernels_of(const dukd_worker *w, const dukd_tensor *t) {
 #ifdef DUKD_X86
-    if (w->isa == DUKD_ISA_AVX512) return &dukd_layout_avx512[t->type];
+    if (w->isa >= DUKD_ISA_AVX512) return &dukd_layout_avx512[t->type];
     if (w->isa == DUKD_ISA_AVX2) return &dukd_layout_avx2[t->type];
 #endif
     (void)w;

@@ -27,7 +27,13 @@ static inline int64_t dukd_type_bytes(dukd_type t) {
 }
 
 /* Instruction sets that the operations are compiled for. */
-typedef enum { DUKD_ISA_BASE, DUKD_ISA_AVX2, DUKD_ISA_AVX512, DUKD_ISA_COUNT } dukd_isa;
+typedef enum {
+    DUKD_ISA_BASE,
+    DUKD_ISA_AVX2,
+    DUKD_ISA_AVX512,
+    DUKD_ISA_AVX512_BF16, /* and products of bf16 */
+    DUKD_ISA_COUNT
+} dukd_isa;
 
 typedef struct {
     dukd_isa isa;

@@ -24,12 +24,14 @@ static inline int64_t least(int64_t a, int64_t b) {
 #undef GET
 #undef PUT
 
-#define T       uint16_t
+#define T uint16_t
+#define T_BF16
 #define NAME(x) x##_bf16
 #define GET     vec_get_bf16
 #define PUT     vec_put_bf16
 #include "engine/ops_types.h"
 #undef T
+#undef T_BF16
 #undef NAME
 #undef GET
 #undef PUT

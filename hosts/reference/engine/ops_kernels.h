@@ -43,13 +43,14 @@ enum { DUKD_ATTENTION_TOKENS = 256, DUKD_ATTENTION_BLOCK = 64 }; /* of a window 
 
 #define DUKD_LOG2_E 1.44269504f
 
-/* One call of attention. Tokens of a window are counted in rows; bias[head][j][i] (row of `padded`) times log2 e is added to the
- * product of query i with key j. */
+/* One call of attention. Tokens of a window are counted in rows; bias[head][j][i] (row of `padded`), already times `root`, is added
+ * to the product of query i with key j, and the sum divided by `root`: so the softmax does it, and the queries stay exact. */
 typedef struct {
     const void *qkv, *d; /* d: backward */
     void *out;           /* out, or d_qkv */
     const float *bias;
     int32_t height, width, channels, heads, window, shift;
+    float root;             /* of the channels of a head */
     int32_t tokens, padded; /* window^2, and rounded up to whole vectors of any instruction set */
 } dukd_attention_job;
 
@@ -86,6 +87,6 @@ typedef struct {
 } dukd_ops_kernels;
 
 /* [dukd_type] */
-extern const dukd_ops_kernels dukd_ops_base[2], dukd_ops_avx2[2], dukd_ops_avx512[2];
+extern const dukd_ops_kernels dukd_ops_base[2], dukd_ops_avx2[2], dukd_ops_avx512[2], dukd_ops_avx512_bf16[2];
 
 #endif

@@ -20,11 +20,20 @@ typedef struct {
 /* Vectors and rows of a tile: as many sums as registers hold beside one row of a and one b. */
 enum { TILE_ROWS = 6, TILE_WIDE = LANES == 16 ? 4 : 2 };
 
-ALWAYS_INLINE void product_tile(const product *m, int64_t row, int64_t column, int rows, int wide) {
+/* pairs: the numbers of a and b are pairs of bf16, and k goes over pairs. */
+#ifdef VEC_PAIRS
+#define PRODUCT_STEP(a, b, sum) (pairs ? vec_dot(a, b, sum) : vec_fma(a, b, sum))
+#else
+#define PRODUCT_STEP(a, b, sum) vec_fma(a, b, sum)
+#endif
+
+ALWAYS_INLINE void product_tile(const product *m, int64_t row, int64_t column, int rows, int wide,
+                                int pairs) {
     vec sum[2 * TILE_ROWS][4];
     const float *a = m->a + column, *b = m->b + row * m->b_row;
     const float *start = m->start ? m->start + row * m->start_row + column : NULL;
     float *out = m->out + row * m->out_row + column;
+    (void)pairs;
     int64_t a_row = m->a_row, b_row = m->b_row, b_step = m->b_step, depth = m->depth;
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < wide; v++)
@@ -34,7 +43,7 @@ ALWAYS_INLINE void product_tile(const product *m, int64_t row, int64_t column, i
         for (int v = 0; v < wide; v++) x[v] = vec_load(a + v * LANES);
         for (int r = 0; r < rows; r++) {
             vec y = vec_set(b[r * b_row]);
-            for (int v = 0; v < wide; v++) sum[r][v] = vec_fma(y, x[v], sum[r][v]);
+            for (int v = 0; v < wide; v++) sum[r][v] = PRODUCT_STEP(y, x[v], sum[r][v]);
         }
     }
     for (int r = 0; r < rows; r++)
@@ -43,11 +52,11 @@ ALWAYS_INLINE void product_tile(const product *m, int64_t row, int64_t column, i
 
 #define PRODUCT_CASE(n)                                                                                      \
     case n:                                                                                                  \
-        product_tile(m, row, column, n, wide);                                                               \
+        product_tile(m, row, column, n, wide, pairs);                                                        \
         break
 
 /* Columns [column, column + wide LANES): tiles of nearly equal height. */
-ALWAYS_INLINE void product_columns(const product *m, int64_t column, int wide) {
+ALWAYS_INLINE void product_columns(const product *m, int64_t column, int wide, int pairs) {
     int64_t most = wide == 1 ? 2 * TILE_ROWS : TILE_ROWS, tiles = (m->rows + most - 1) / most, row = 0;
     for (int64_t t = 0; t < tiles; t++) {
         int64_t rows = (m->rows - row) / (tiles - t);
@@ -74,12 +83,22 @@ ALWAYS_INLINE void product_columns(const product *m, int64_t column, int wide) {
     }
 }
 
-static void product_run(const product *m) {
+ALWAYS_INLINE void product_all(const product *m, int pairs) {
     int64_t column = 0;
     for (; column + TILE_WIDE * LANES <= m->width; column += TILE_WIDE * LANES)
-        product_columns(m, column, TILE_WIDE);
-    for (; column + 2 * LANES <= m->width; column += 2 * LANES) product_columns(m, column, 2);
-    for (; column < m->width; column += LANES) product_columns(m, column, 1);
+        product_columns(m, column, TILE_WIDE, pairs);
+    for (; column + 2 * LANES <= m->width; column += 2 * LANES) product_columns(m, column, 2, pairs);
+    for (; column < m->width; column += LANES) product_columns(m, column, 1, pairs);
 }
+
+static void product_run(const product *m) {
+    product_all(m, 0);
+}
+
+#ifdef VEC_PAIRS
+static void product_run_pairs(const product *m) {
+    product_all(m, 1);
+}
+#endif
 
 #endif

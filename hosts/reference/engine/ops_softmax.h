@@ -9,49 +9,59 @@
 
 enum { ROW = DUKD_ATTENTION_BLOCK };
 
-/* s = 2^(s - the column's maximum): scores come times log2 e, which saves a product here. inverse[i] = 1 / the column's sum. regions_i (ROW) and regions_j (tokens): 100 log2 e is
- * subtracted where they differ; NULL: nowhere. soon: a step after each vector
- * of columns. */
-ALWAYS_INLINE void softmax_vectors(float *s, int64_t tokens, int wide, const float *regions_i,
-                                   const float *regions_j, float *inverse) {
-    const float apart = -100 * DUKD_LOG2_E;
-    vec top[4], sum[4], region[4];
+/* Where the sides of the rolled image's seams that queries and keys come from differ, 100 is subtracted from their score. */
+typedef struct {
+    const float *queries, *keys; /* ROW and tokens; queries NULL: they are all one */
+} seam_regions;
+
+/* The maxima of `wide` vectors of columns, of scores times `root`. Subtracts the seams' first. */
+ALWAYS_INLINE void softmax_maxima(vec *top, float *s, int64_t tokens, int wide, const seam_regions *r,
+                                  int64_t column, float root) {
+    vec region[4];
     for (int v = 0; v < wide; v++) {
         top[v] = vec_set(-3.402823466e38f);
-        sum[v] = vec_set(0);
-        region[v] = regions_i ? vec_load(regions_i + v * LANES) : vec_set(0);
+        region[v] = r->queries ? vec_load(r->queries + column + v * LANES) : vec_set(0);
     }
     for (int64_t j = 0; j < tokens; j++)
         for (int v = 0; v < wide; v++) {
             float *at = s + j * ROW + v * LANES;
             vec x = vec_load(at);
-            if (regions_i) {
-                x = vec_add(x, vec_equal(region[v], vec_set(regions_j[j]), vec_set(0), vec_set(apart)));
+            if (r->queries) {
+                x = vec_add(x, vec_equal(region[v], vec_set(r->keys[j]), vec_set(0), vec_set(-100 * root)));
                 vec_store(at, x);
             }
             top[v] = vec_max(x, top[v]);
         }
+}
+
+ALWAYS_INLINE void softmax_vectors(float *s, int64_t tokens, int wide, const seam_regions *r, int64_t column,
+                                   float root, float *inverse) {
+    vec top[4], sum[4], factor = vec_set(DUKD_LOG2_E / root);
+    softmax_maxima(top, s, tokens, wide, r, column, root);
+    for (int v = 0; v < wide; v++) {
+        top[v] = vec_mul(top[v], vec_sub(vec_set(0), factor));
+        sum[v] = vec_set(0);
+    }
     for (int64_t j = 0; j < tokens; j++)
         for (int v = 0; v < wide; v++) {
             float *at = s + j * ROW + v * LANES;
-            vec e = vec_exp2(vec_sub(vec_load(at), top[v]));
+            vec e = vec_exp2(vec_fma(vec_load(at), factor, top[v]));
             vec_store(at, e);
             sum[v] = vec_add(sum[v], e);
         }
     for (int v = 0; v < wide; v++) vec_store(inverse + v * LANES, vec_div(vec_set(1), sum[v]));
 }
 
-static void softmax_columns(float *s, int64_t tokens, int64_t width, const float *regions_i,
-                            const float *regions_j, float *inverse, ahead *soon) {
-    int64_t i = 0;
-    for (; i < width;
-         i += 2 * LANES, ahead_step(soon)) { /* two at a time: their chains of additions overlap */
-        const float *regions = regions_i ? regions_i + i : NULL;
+/* s = e^((s - the column's maximum) / root), inverse[i] = 1 / the column's sum. soon: a step after each two vectors of
+ * columns. */
+static void softmax_columns(float *s, int64_t tokens, int64_t width, const seam_regions *r, float root,
+                            float *inverse, ahead *soon) {
+    for (int64_t i = 0; i < width;
+         i += 2 * LANES, ahead_step(soon)) /* two: their chains of additions overlap */
         if (i + LANES == width)
-            softmax_vectors(s + i, tokens, 1, regions, regions_j, inverse + i);
+            softmax_vectors(s + i, tokens, 1, r, i, root, inverse + i);
         else
-            softmax_vectors(s + i, tokens, 2, regions, regions_j, inverse + i);
-    }
+            softmax_vectors(s + i, tokens, 2, r, i, root, inverse + i);
 }
 
 /* d, the gradient of the softmax's output p = s inverse, becomes that of its input: p (d - sum over keys of p d).

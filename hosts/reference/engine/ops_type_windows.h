@@ -19,7 +19,7 @@ static void NAME(take_rows)(float *rows, int64_t row, const void *tensor, int64_
 
 /* The same with the channels in rows of DUKD_ATTENTION_BLOCK floats; columns up to a multiple of LANES are zeros. */
 static void NAME(take_columns)(float *columns, const void *tensor, int64_t channels, int64_t channel,
-                               int64_t d, const int64_t *pixel, int64_t count, float factor) {
+                               int64_t d, const int64_t *pixel, int64_t count) {
     for (int64_t c = 0; c < d; c += LANES) {
         const T *from = (const T *)tensor + channel + c;
         int64_t left = d - c;
@@ -29,7 +29,7 @@ static void NAME(take_columns)(float *columns, const void *tensor, int64_t chann
                 x[i] = t + i < count ? GET(from + pixel[t + i] * channels, left) : vec_set(0);
             vec_transpose(x);
             for (int i = 0; i < LANES; i++)
-                if (i < left) vec_store(columns + (c + i) * ROW + t, vec_mul(x[i], vec_set(factor)));
+                if (i < left) vec_store(columns + (c + i) * ROW + t, x[i]);
         }
     }
 }
@@ -46,28 +46,14 @@ static void NAME(give_rows)(void *tensor, int64_t channels, int64_t channel, int
     }
 }
 
-/* The pixels of the next window that will be read and written, asked for during `products` products for each head. */
-static ahead NAME(ahead_of)(const dukd_attention_job *j, const window_place *next, int64_t products) {
-    int64_t bytes = j->channels * (int64_t)sizeof(T);
-    ahead a = {.tensor = {j->qkv, j->out, j->d},
-               .bytes = {3 * bytes, j->d ? 3 * bytes : bytes, bytes},
-               .tensors = j->d ? 3 : 2,
-               .pixel = next->pixel,
-               .pixels = j->tokens};
-    int64_t lines = (j->d ? 7 : 4) * bytes / AHEAD_LINE + 3, tiles = j->heads * products;
-    a.lines = (lines * TILE_ROWS + tiles - 1) / tiles; /* tokens lines in tokens / TILE_ROWS tiles */
-    return a;
-}
-
-/* s = exp(q k^T / sqrt(d) + bias - its maximum), not yet divided by the sums, of queries [first, first + count). Returns the columns that
+/* s = exp(q k^T / root + bias - its maximum), not yet divided by the sums, of queries [first, first + count). Returns the columns that
  * count, in whole vectors. */
 static int64_t NAME(scores)(const head_scratch *h, const dukd_attention_job *j, const window_place *p,
                             ahead *soon, int64_t head, int64_t first, int64_t count) {
     int64_t d = j->channels / j->heads, width = (count + LANES - 1) / LANES * LANES;
-    const float *regions = NULL;
+    seam_regions regions = window_regions(p, h->regions, first, count);
     NAME(take_columns)
-    (h->q_columns, j->qkv, 3 * (int64_t)j->channels, head * d, d, p->pixel + first, count,
-     DUKD_LOG2_E / sqrtf((float)d));
+    (h->q_columns, j->qkv, 3 * (int64_t)j->channels, head * d, d, p->pixel + first, count);
     product_run(&(product){.a = h->q_columns,
                            .a_row = ROW,
                            .b = h->k,
@@ -81,12 +67,7 @@ static int64_t NAME(scores)(const head_scratch *h, const dukd_attention_job *j, 
                            .width = width,
                            .depth = d,
                            .soon = soon});
-    if (p->seam) {
-        memset(h->regions, 0, ROW * sizeof *h->regions);
-        memcpy(h->regions, p->region + first, (size_t)count * sizeof *h->regions);
-        regions = h->regions;
-    }
-    softmax_columns(h->s, j->tokens, width, regions, p->region, h->inverse, soon);
+    softmax_columns(h->s, j->tokens, width, &regions, j->root, h->inverse, soon);
     return width;
 }
 
@@ -105,7 +86,7 @@ static void NAME(attention)(const dukd_attention_job *j, int64_t begin, int64_t 
     for (int64_t w = begin; w < end; w++) {
         p = next;
         if (w + 1 < end) window_find(&next, j, w + 1);
-        ahead soon = NAME(ahead_of)(j, &next, 2);
+        ahead soon = window_ahead(j, &next, (int64_t)sizeof(T), 2);
         for (int64_t head = 0; head < j->heads; head++) {
             NAME(take_keys)(&h, j, &p, head);
             for (int64_t first = 0; first < j->tokens; first += ROW) {
@@ -135,13 +116,13 @@ static void NAME(attention_back)(const dukd_attention_job *j, int64_t begin, int
                                  float *scratch) {
     head_scratch h = head_scratch_of(scratch, j);
     int64_t c = j->channels, d = c / j->heads, keys = j->tokens;
-    float scale = 1.f / sqrtf((float)d);
+    float scale = 1.f / j->root;
     window_place p, next;
     window_find(&next, j, begin);
     for (int64_t w = begin; w < end; w++) {
         p = next;
         if (w + 1 < end) window_find(&next, j, w + 1);
-        ahead soon = NAME(ahead_of)(j, &next, 5);
+        ahead soon = window_ahead(j, &next, (int64_t)sizeof(T), 5);
         for (int64_t head = 0; head < j->heads; head++) {
             float *d_bias_head = d_bias + head * keys * j->padded;
             NAME(take_keys)(&h, j, &p, head);
@@ -149,7 +130,7 @@ static void NAME(attention_back)(const dukd_attention_job *j, int64_t begin, int
                 int64_t count = least(ROW, keys - first);
                 const int64_t *pixel = p.pixel + first;
                 int64_t width = NAME(scores)(&h, j, &p, &soon, head, first, count);
-                NAME(take_columns)(h.d_columns, j->d, c, head * d, d, pixel, count, 1);
+                NAME(take_columns)(h.d_columns, j->d, c, head * d, d, pixel, count);
                 product_run(&(product){.a = h.d_columns,
                                        .a_row = ROW,
                                        .b = h.v,

@@ -4,7 +4,11 @@
 #include "engine/ops_type_each.h"
 #include "engine/ops_type_norm.h"
 #include "engine/ops_type_pixels.h"
+#if defined(VEC_PAIRS) && defined(T_BF16)
+#include "engine/ops_pairs.h"
+#else
 #include "engine/ops_type_windows.h"
+#endif
 
 #ifndef ENTRIES
 #define ENTRIES(type)                                                                                        \

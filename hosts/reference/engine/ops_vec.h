@@ -12,7 +12,13 @@
  *   vec_round                   to the nearest whole number, |a| < 2^22
  *   vec_scale(a, n)             a 2^n for a whole n of -126 .. 127
  *   vec_sum                     of the lanes, by halves
- *   vec_transpose               x[i][j] and x[j][i] exchanged */
+ *   vec_transpose               x[i][j] and x[j][i] exchanged
+ *
+ * Where VEC_PAIRS is defined, a lane can also hold two neighbouring bf16, its lower half the first:
+ *   vec_dot(a, b, c)            a0 b0 + a1 b1 + c, in f32 (subnormal numbers count as 0)
+ *   vec_pairs(a, b)             (a, b) in each lane, rounded; vec_zip: of what vec_get_bf16 read, with nothing to round
+ *   vec_row(a, b)               the lanes of a, then of b: 2 LANES bf16 as they lie in memory
+ *   vec_get_row, vec_put_row    2 LANES bf16 from and to memory, as vec_get */
 #ifndef DUKD_OPS_VEC_H
 #define DUKD_OPS_VEC_H
 

@@ -34,6 +34,48 @@ ALWAYS_INLINE vec vec_get_bf16(const uint16_t *p, int64_t left) {
                               : _mm256_maskz_loadu_epi16(vec_first(left), p);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
+#ifdef __AVX512BF16__
+#define VEC_PAIRS 1
+ALWAYS_INLINE void vec_put_bf16(uint16_t *p, vec x, int64_t left) {
+    __m256i h = (__m256i)_mm512_cvtneps_pbh(x);
+    if (left >= LANES)
+        _mm256_storeu_si256((__m256i *)(void *)p, h);
+    else
+        _mm256_mask_storeu_epi16(p, vec_first(left), h);
+}
+ALWAYS_INLINE vec vec_dot(vec a, vec b, vec c) {
+    return _mm512_dpbf16_ps(c, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
+}
+ALWAYS_INLINE vec vec_row(vec a, vec b) {
+    return _mm512_castsi512_ps((__m512i)_mm512_cvtne2ps_pbh(b, a));
+}
+ALWAYS_INLINE vec vec_pairs(vec a, vec b) {
+    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
+                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, _mm512_castps_si512(vec_row(a, b))));
+}
+ALWAYS_INLINE vec vec_zip(vec a, vec b) {
+    return _mm512_castsi512_ps(
+        _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(a), 16), _mm512_castps_si512(b)));
+}
+ALWAYS_INLINE vec vec_get_row(const uint16_t *p, int64_t left) {
+    __mmask32 there = left >= 2 * LANES ? ~(__mmask32)0 : ((__mmask32)1 << left) - 1;
+    return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(there, p));
+}
+ALWAYS_INLINE void vec_put_row(uint16_t *p, vec x, int64_t left) {
+    __mmask32 there = left >= 2 * LANES ? ~(__mmask32)0 : ((__mmask32)1 << left) - 1;
+    _mm512_mask_storeu_epi16(p, there, _mm512_castps_si512(x));
+}
+/* 2^x to a relative 8e-5, which bf16 does not see; what is less than 2^-126 is nearly 0. */
+ALWAYS_INLINE vec vec_exp2_rough(vec x) {
+    x = _mm512_max_ps(_mm512_set1_ps(-126), x); /* in this order of operands a NaN stays */
+    vec r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    vec p = _mm512_fmadd_ps(_mm512_set1_ps(.0780245226f), r, _mm512_set1_ps(.226067155f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(.695833540f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(.999925219f));
+    return _mm512_scalef_ps(p, x); /* by the whole part of x */
+}
+#else
 ALWAYS_INLINE void vec_put_bf16(uint16_t *p, vec x, int64_t left) {
     __m512i u = _mm512_castps_si512(x), one = _mm512_set1_epi32(1);
     __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), one);
@@ -49,6 +91,7 @@ ALWAYS_INLINE void vec_put_bf16(uint16_t *p, vec x, int64_t left) {
     else
         _mm256_mask_storeu_epi16(p, vec_first(left), h);
 }
+#endif
 ALWAYS_INLINE vec vec_keep(vec x, int64_t left) {
     return left >= LANES ? x : _mm512_maskz_mov_ps(vec_first(left), x);
 }

@@ -3,6 +3,8 @@
 #define DUKD_OPS_WINDOW_H
 
 #include "engine/ops_kernels.h"
+#include "engine/ops_product.h"
+#include "engine/ops_softmax.h"
 #include "engine/ops_vec.h"
 
 typedef struct {
@@ -25,6 +27,28 @@ static void window_find(window_place *p, const dukd_attention_job *j, int64_t wi
         x = (x + j->shift) % j->width;
         p->pixel[t] = (image * j->height + y) * j->width + x;
     }
+}
+
+/* The regions of queries [first, first + count), in `room` (DUKD_ATTENTION_BLOCK floats) where they count. */
+static seam_regions window_regions(const window_place *p, float *room, int64_t first, int64_t count) {
+    if (!p->seam) return (seam_regions){NULL, NULL};
+    memset(room, 0, DUKD_ATTENTION_BLOCK * sizeof *room);
+    memcpy(room, p->region + first, (size_t)count * sizeof *room);
+    return (seam_regions){room, p->region};
+}
+
+/* The pixels of the next window that will be read and written, asked for during `products` products for each head. */
+static ahead window_ahead(const dukd_attention_job *j, const window_place *next, int64_t element,
+                          int64_t products) {
+    int64_t bytes = j->channels * element;
+    ahead a = {.tensor = {j->qkv, j->out, j->d},
+               .bytes = {3 * bytes, j->d ? 3 * bytes : bytes, bytes},
+               .tensors = j->d ? 3 : 2,
+               .pixel = next->pixel,
+               .pixels = j->tokens};
+    int64_t lines = (j->d ? 7 : 4) * bytes / AHEAD_LINE + 3, tiles = j->heads * products;
+    a.lines = (lines * TILE_ROWS + tiles - 1) / tiles; /* tokens lines in tokens / TILE_ROWS tiles */
+    return a;
 }
 
 /* Matrices of one head of one window. Rows of tokens have `row` floats: the head's channels and zeros. */

@@ -1,4 +1,5 @@
 /* See ops.h: window attention, divided over threads by windows. */
+#include <math.h>
 #include <string.h>
 
 #include "engine/ops_work.h"
@@ -18,10 +19,16 @@ static int64_t bias_floats(const dukd_attention *a) {
     return a->heads * tokens_of(a) * round_up(tokens_of(a), 16);
 }
 
-/* Floats of a thread: see head_scratch_of in ops_window.h. */
-static int64_t head_floats(const dukd_tensor *qkv, const dukd_attention *a) {
+/* Floats of a thread: see head_scratch_of in ops_window.h, and pair_scratch_of in ops_pairs.h. */
+static int64_t head_floats(const dukd_worker *w, const dukd_tensor *qkv, const dukd_attention *a) {
     int64_t row = round_up(qkv->channels / 3 / a->heads, 16), block = DUKD_ATTENTION_BLOCK;
-    return 4 * (tokens_of(a) + block) * row + 2 * tokens_of(a) * block + 2 * block;
+    int64_t tokens = tokens_of(a), pairs = round_up(tokens, 2) / 2;
+    if (w->isa == DUKD_ISA_AVX512_BF16 && qkv->type == DUKD_TYPE_BF16) {
+        int64_t halves = round_up(row, 32) / 2;
+        return 2 * tokens * halves + 2 * pairs * row + 2 * block * halves + block * row + row * block +
+               2 * tokens * row + 2 * tokens * block + pairs * block + tokens * block + 2 * block;
+    }
+    return 4 * (tokens + block) * row + 2 * tokens * block + 2 * block;
 }
 
 static int64_t offsets_of(const dukd_attention *a) { /* of one head in the table */
@@ -41,13 +48,13 @@ static int64_t groups_of(const dukd_tensor *qkv, const dukd_attention *a) {
 }
 
 int64_t dukd_run_attention_scratch(const dukd_worker *w, const dukd_tensor *qkv, const dukd_attention *a) {
-    return (bias_floats(a) + w->threads * head_floats(qkv, a)) * (int64_t)sizeof(float);
+    return (bias_floats(a) + w->threads * head_floats(w, qkv, a)) * (int64_t)sizeof(float);
 }
 
 int64_t dukd_run_attention_back_scratch(const dukd_worker *w, const dukd_tensor *qkv,
                                         const dukd_attention *a) {
     int64_t parts = round_up(groups_of(qkv, a) * a->heads * offsets_of(a), 16);
-    return (bias_floats(a) + w->threads * (head_floats(qkv, a) + bias_floats(a)) + parts) *
+    return (bias_floats(a) + w->threads * (head_floats(w, qkv, a) + bias_floats(a)) + parts) *
            (int64_t)sizeof(float);
 }
 
@@ -58,14 +65,14 @@ static int64_t offset_of(int64_t i, int64_t j, int64_t side) {
     return (i / side - j / side + side - 1) * (2 * side - 1) + i % side - j % side + side - 1;
 }
 
-/* bias[head][j][i], times log2 e, of rows [begin, end) of all heads. */
-static void spread_table(float *bias, const dukd_attention *a, int64_t begin, int64_t end) {
+/* bias[head][j][i], times `factor`, of rows [begin, end) of all heads. */
+static void spread_table(float *bias, const dukd_attention *a, float factor, int64_t begin, int64_t end) {
     int64_t tokens = tokens_of(a), padded = round_up(tokens, 16), side = a->window;
     for (int64_t row = begin; row < end; row++) {
         float *b = bias + row * padded;
         for (int64_t y = 0; y < side; y++) { /* neighbouring queries have neighbouring offsets */
             const float *t = a->table + offset_of(y * side, row % tokens, side) * a->heads + row / tokens;
-            for (int64_t x = 0; x < side; x++) b[y * side + x] = t[x * a->heads] * DUKD_LOG2_E;
+            for (int64_t x = 0; x < side; x++) b[y * side + x] = t[x * a->heads] * factor;
         }
         for (int64_t i = tokens; i < padded; i++) b[i] = 0;
     }
@@ -97,6 +104,7 @@ static dukd_attention_job job_of(const dukd_tensor *qkv, const dukd_attention *a
                                 .heads = a->heads,
                                 .window = a->window,
                                 .shift = a->shift,
+                                .root = sqrtf((float)(qkv->channels / 3 / a->heads)),
                                 .tokens = (int32_t)tokens,
                                 .padded = (int32_t)round_up(tokens, 16)};
 }
@@ -110,10 +118,10 @@ void dukd_run_attention(const dukd_worker *w, const dukd_tensor *out, const dukd
 #pragma omp parallel num_threads(w->threads)
     {
         dukd_span s = dukd_my_share(a->heads * tokens_of(a), 1);
-        spread_table(bias, a, s.begin, s.end);
+        spread_table(bias, a, job.root, s.begin, s.end);
 #pragma omp barrier
         s = dukd_my_share(windows_of(qkv, a), 1);
-        k->attention(&job, s.begin, s.end, own + omp_get_thread_num() * head_floats(qkv, a));
+        k->attention(&job, s.begin, s.end, own + omp_get_thread_num() * head_floats(w, qkv, a));
     }
 }
 
@@ -121,16 +129,17 @@ void dukd_run_attention_back(const dukd_worker *w, const dukd_tensor *d_qkv, con
                              const dukd_tensor *qkv, const dukd_attention *a, float *d_table, void *scratch) {
     const dukd_ops_kernels *k = dukd_ops_of(w, qkv->type);
     int64_t spread = bias_floats(a), groups = groups_of(qkv, a), entries = a->heads * offsets_of(a);
-    float *bias = scratch, *own = bias + spread, *parts = own + w->threads * (head_floats(qkv, a) + spread);
+    float *bias = scratch, *own = bias + spread,
+          *parts = own + w->threads * (head_floats(w, qkv, a) + spread);
     dukd_attention_job job = job_of(qkv, a, bias);
     job.out = d_qkv->data;
     job.d = d->data;
 #pragma omp parallel num_threads(w->threads)
     {
         dukd_span s = dukd_my_share(a->heads * tokens_of(a), 1);
-        spread_table(bias, a, s.begin, s.end);
+        spread_table(bias, a, job.root, s.begin, s.end);
 #pragma omp barrier
-        float *mine = own + omp_get_thread_num() * (head_floats(qkv, a) + spread), *d_bias = mine;
+        float *mine = own + omp_get_thread_num() * (head_floats(w, qkv, a) + spread), *d_bias = mine;
         s = dukd_my_share(groups, 1);
         for (int64_t g = s.begin; g < s.end; g++) {
             dukd_span windows = dukd_part(windows_of(qkv, a), groups, g);

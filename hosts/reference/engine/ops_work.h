@@ -10,6 +10,7 @@
 
 static inline const dukd_ops_kernels *dukd_ops_of(const dukd_worker *w, dukd_type type) {
 #ifdef DUKD_X86
+    if (w->isa == DUKD_ISA_AVX512_BF16) return &dukd_ops_avx512_bf16[type];
     if (w->isa == DUKD_ISA_AVX512) return &dukd_ops_avx512[type];
     if (w->isa == DUKD_ISA_AVX2) return &dukd_ops_avx2[type];
 #endif

@@ -213,12 +213,13 @@ static double copy_rate(int threads) {
 }
 
 static const char usage[] =
-    "usage: dukd-bench-ops [--bf16] [--isa base|avx2|avx512] [--threads N] [--cpu] [--seconds S] [--only "
+    "usage: dukd-bench-ops [--bf16] [--isa base|avx2|avx512|avx512_bf16] [--threads N] [--cpu] [--seconds S] "
+    "[--only "
     "NAME]\n"
     "Times the engine's operations. Example: dukd-bench-ops --bf16 --only attention\n";
 
 static int read_options(options *o, int argc, char **argv) {
-    static const char *const isas[] = {"base", "avx2", "avx512"};
+    static const char *const isas[] = {"base", "avx2", "avx512", "avx512_bf16"};
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(a, "--bf16") == 0) {
@@ -237,8 +238,8 @@ static int read_options(options *o, int argc, char **argv) {
             i++;
         } else if (strcmp(a, "--isa") == 0) {
             int k = 0;
-            while (k < 3 && strcmp(value, isas[k]) != 0) k++;
-            if (k == 3) return 0;
+            while (k < DUKD_ISA_COUNT && strcmp(value, isas[k]) != 0) k++;
+            if (k == DUKD_ISA_COUNT) return 0;
             o->w.isa = (dukd_isa)k;
             i++;
         } else {
@@ -252,7 +253,7 @@ static dukd_isa best_isa(void) {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return DUKD_ISA_AVX512;
+        return __builtin_cpu_supports("avx512bf16") ? DUKD_ISA_AVX512_BF16 : DUKD_ISA_AVX512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return DUKD_ISA_AVX2;
 #endif
     return DUKD_ISA_BASE;

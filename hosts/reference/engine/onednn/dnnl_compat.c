@@ -75,6 +75,7 @@ const char *dukd_dnnl_isa_name(void) {
 }
 
 dukd_isa dukd_dnnl_isa(void) {
+    if (isa_has(dnnl_cpu_isa_avx512_core_bf16)) return DUKD_ISA_AVX512_BF16;
     if (isa_has(dnnl_cpu_isa_avx512_core)) return DUKD_ISA_AVX512;
     return isa_has(dnnl_cpu_isa_avx2) ? DUKD_ISA_AVX2 : DUKD_ISA_BASE;
 }

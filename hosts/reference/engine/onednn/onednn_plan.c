@@ -57,7 +57,7 @@ static int knows_blocks(const dukd_node *n) {
 /* Training is faster in blocks of 16 channels (the weight gradient is), inference in NHWC. Blocks want every
  * value to have whole ones, but for an image's few channels in the first and single pixels. */
 static int32_t can_block(const onednn_program *p) {
-    if (p->purpose != DUKD_TRAIN || p->network->engine->worker.isa != DUKD_ISA_AVX512) return 0;
+    if (p->purpose != DUKD_TRAIN || p->network->engine->worker.isa < DUKD_ISA_AVX512) return 0;
     for (int32_t i = 0; i < p->fused.count; i++) {
         const dukd_node *n = &p->fused.nodes[i];
         if (n->kind == DUKD_NODE_OUTPUT || n->kind == DUKD_NODE_INPUT) continue;
