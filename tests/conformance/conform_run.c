@@ -116,6 +116,8 @@ conform_result conform_run(conform *c, const conform_group *group, const conform
     } else {
         r = (conform_result)atomic_load(&report->result);
         memcpy(c->why, report->why, sizeof c->why);
+        /* valgrind's --error-exitcode, say: what it has found stands on stderr */
+        if (r != CONFORM_FAIL && status != 0) r = post_mortem(c, status, 0, seconds);
     }
     munmap(report, sizeof *report);
     return r;

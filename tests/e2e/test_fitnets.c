@@ -74,7 +74,7 @@ static double distance(const char *a, const char *b, const char *name) {
     return most;
 }
 
-/* The mean of a loss over the first and the last five lines. */
+/* The mean of a loss over the first and the last five lines of forty. */
 static void begin_and_end(const char *name, double *begin, double *end) {
     double all[64];
     int n = 0;
@@ -120,6 +120,33 @@ static void it_learns(void **state) {
     for (int32_t i = 0; i < dukd_tensor_file_count(t); i++)
         assert_null(strstr(dukd_tensor_file_at(t, i)->name, "projection"));
     dukd_tensor_file_close(t);
+}
+
+#define LAYERS                                                                                               \
+    "--set", "train.hint.student_layer=conv_after_body", "--set", "train.hint.teacher_layer=conv_after_body"
+
+/* Features of layers instead of the outputs: 4 channels of the student, 6 of the teacher. */
+static void features_of_layers(void **state) {
+    (void)state;
+    double begin, end;
+    const char *const look[] = {
+        "train", "fit.yml", "--plugin", FITNETS_PLUGIN, LAYERS, "--set", "train.total_iter=1", "-q", NULL};
+    host_process p = {0};
+    host_start(&p, look);
+    if (host_wait(&p) != 0) {
+        if (!strstr(host_output(), "gives no layers")) fail_msg("%s", host_output());
+        print_message("SKIP: this dukd-host gives no layers\n");
+        skip();
+    }
+    TRAIN(0, LAYERS, "--set", "name=whole", "-q");
+    TRAIN(0, LAYERS, "--set", "train.total_iter=17", "-q");
+    TRAIN(0, LAYERS, "--resume", "-q");
+    host_same_tensors(STATE("whole", "40"), STATE("fit", "40"));
+    begin_and_end("l_hint", &begin, &end);
+    print_message("l_hint of layers %.5f -> %.5f\n", begin, end);
+    assert_true(end < 0.5 * begin);
+    assert_non_null(
+        strstr(host_load("experiments/fit/train_fit.log"), "projection.weight 6x4x1x1, projection.bias 6"));
 }
 
 static void resumed(const char *type, const char *rate) {
@@ -173,8 +200,8 @@ static void another_state_is_refused(void **state) {
 
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
-    const struct CMUnitTest tests[] = {TEST(it_learns), TEST(it_resumes_to_the_same_bits),
-                                       TEST(with_gradient_descent_too), TEST(micro_batches_add_up),
-                                       TEST(another_state_is_refused)};
+    const struct CMUnitTest tests[] = {
+        TEST(it_learns),          TEST(it_resumes_to_the_same_bits), TEST(with_gradient_descent_too),
+        TEST(features_of_layers), TEST(micro_batches_add_up),        TEST(another_state_is_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
