@@ -11,14 +11,16 @@ its own; rounds go through all of them in turn, so that whatever else the machin
 runs twice and the second run counts. The figure is the median over the rounds.
 
 "ratio" is dukd-host's time over the fastest of the others (below 1: dukd-host is faster); ncnn with Winograd is shown
-beside and does not count. An engine that cannot run a network is left out, with the reason.
+beside and does not count. An engine that cannot run a network, or is not ready within --limit, gets a line "not measured" with
+the reason. What an engine's form of a network takes long to make (ONNX, ncnn) is kept in ENV/exports, for each size.
 
-    --networks NAME...   of: edsr_256_32 edsr_64_32 rcan_64_20 rcan_64_6 swinir_180 swinir_60, or the small ones for a trial:
+    --only NAME...       of: edsr_256_32 edsr_64_32 rcan_64_20 rcan_64_6 swinir_180 swinir_60, or the small ones for a trial:
                          edsr_small rcan_small swinir_small
     --size HxW           of the input (256x256); multiples of 8 for SwinIR
     --precision f32|bf16 (f32); ONNX Runtime has no bf16 on CPUs and is left out there
     --threads N          (2)
     --rounds N           (7)
+    --limit SECONDS      for an engine to export, compile and warm up (600), and for each of its rounds
     --engines NAME...    only these (dukd torch compile onnxruntime openvino ncnn ncnn_winograd)
     --host PROGRAM       another dukd-host
     --json FILE          the seconds of every round, for a program
@@ -27,6 +29,8 @@ import argparse
 import json
 import os
 import pathlib
+import select
+import signal
 import statistics
 import subprocess
 import sys
@@ -151,14 +155,31 @@ def trace(network, x):
         return torch.jit.trace(network, x, check_trace=False)
 
 
+def exported(job, form, make):
+    """The folder of a network in another form, kept in the environment. make(folder) fills a new one: it gets its name only
+    when it is whole, so that a process that is stopped leaves nothing half made."""
+    place = pathlib.Path(job["env"]) / "exports" / f"{job['network']}-{job['height']}x{job['width']}-{form}"
+    if not place.exists():
+        place.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as new:
+            folder = pathlib.Path(new) / "new"
+            folder.mkdir()
+            make(folder)
+            folder.rename(place)
+    return place
+
+
 def engine_onnxruntime(job, network, x):
     import onnxruntime
     import torch
 
     if job["precision"] != "f32":
         raise RuntimeError("it has no bf16 on CPUs")
-    path = str(pathlib.Path(job["folder"]) / "model.onnx")
-    torch.onnx.export(network, (x,), path, input_names=["x"], output_names=["y"], opset_version=18, verbose=False)
+    def make(folder):
+        torch.onnx.export(network, (x,), str(folder / "model.onnx"), input_names=["x"], output_names=["y"],
+                          opset_version=18, verbose=False)
+
+    path = str(exported(job, "onnx", make) / "model.onnx")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = job["threads"]
     options.inter_op_num_threads = 1
@@ -186,14 +207,16 @@ def engine_ncnn(job, network, x):
     import ncnn
     import numpy
 
-    stem = pathlib.Path(job["folder"]) / "model"
-    trace(network, x).save(f"{stem}.pt")
-    shape = ",".join(str(n) for n in x.shape)
-    pnnx = pathlib.Path(sys.executable).parent / "pnnx"
-    said = subprocess.run([pnnx, f"{stem}.pt", f"inputshape=[{shape}]", "fp16=0", "optlevel=2"], cwd=job["folder"],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if said.returncode or not pathlib.Path(f"{stem}.ncnn.param").exists():
-        raise RuntimeError(f"pnnx does not convert it: {said.stdout.strip()[-200:]}")
+    def make(folder):
+        trace(network, x).save(str(folder / "model.pt"))
+        shape = ",".join(str(n) for n in x.shape)
+        pnnx = pathlib.Path(sys.executable).parent / "pnnx"
+        said = subprocess.run([pnnx, "model.pt", f"inputshape=[{shape}]", "fp16=0", "optlevel=2"], cwd=folder,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if said.returncode or not (folder / "model.ncnn.param").exists():
+            raise RuntimeError(f"pnnx does not convert it: {said.stdout.strip()[-200:]}")
+
+    stem = exported(job, "ncnn", make) / "model"
     layers = pathlib.Path(f"{stem}.ncnn.param").read_text().splitlines()[2:]
     foreign = sorted({line.split()[0] for line in layers if "." in line.split()[0]})  # kept in PyTorch's words
     if foreign:
@@ -300,6 +323,8 @@ def work(job):
 
 
 class Worker:
+    """An engine's process, in a group of its own so that what it starts (compilers, pnnx) can be stopped with it."""
+
     def __init__(self, arguments, network, engine, folder):
         job = {"env": str(arguments.env), "network": network, "engine": engine, "folder": str(folder),
                "height": arguments.height, "width": arguments.width, "threads": arguments.threads,
@@ -307,12 +332,21 @@ class Worker:
         self.engine, self.seconds, self.problem, self.difference = engine, [], None, None
         self.log = open(folder / "log", "w")
         self.process = subprocess.Popen([sys.executable, __file__, "--work", json.dumps(job)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=self.log, text=True)
-        self.difference = self.read().get("difference")
+                                        stdout=subprocess.PIPE, stderr=self.log, text=True, start_new_session=True)
+        self.limit = arguments.limit
+        try:
+            self.difference = self.read("ready").get("difference")
+        except BaseException:  # an interrupt does not reach it
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise
 
-    def read(self):
-        line = self.process.stdout.readline()
-        said = json.loads(line) if line else {"problem": "its process ended without a word"}
+    def read(self, what):
+        if not select.select([self.process.stdout], [], [], self.limit)[0]:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            said = {"problem": f"not {what} within {self.limit} s (--limit)"}
+        else:
+            line = self.process.stdout.readline()
+            said = json.loads(line) if line else {"problem": "its process ended without a word"}
         self.problem = self.problem or said.get("problem")
         return said
 
@@ -321,14 +355,22 @@ class Worker:
             return
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        said = self.read()
+        said = self.read("done with a run")
         if "seconds" in said:
             self.seconds.append(said["seconds"])
 
     def close(self):
         self.process.stdin.close()
-        self.process.wait()
+        try:
+            self.process.wait(self.limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
         self.log.close()
+
+
+def progress(line):
+    print(line, file=sys.stderr, flush=True)
 
 
 def compare(arguments, network):
@@ -338,10 +380,14 @@ def compare(arguments, network):
             for engine in arguments.engines:
                 place = pathlib.Path(folder) / engine
                 place.mkdir()
+                start = time.monotonic()
                 workers.append(Worker(arguments, network, engine, place))
-            for _ in range(arguments.rounds):
+                progress(f"{network}: {engine} {workers[-1].problem or 'is ready'} after {time.monotonic() - start:.0f} s")
+            for n in range(arguments.rounds):
+                start = time.monotonic()
                 for worker in workers:
                     worker.round()
+                progress(f"{network}: round {n + 1} of {arguments.rounds}, {time.monotonic() - start:.1f} s")
         finally:
             for worker in workers:
                 worker.close()
@@ -355,14 +401,14 @@ def show(arguments, network, workers):
     print(f"\n{network}, 3 x {arguments.height} x {arguments.width}, {arguments.precision}")
     for w in workers:
         if w.engine not in good:
-            print(f"  {w.engine:14} not run: {w.problem}")
+            print(f"  {w.engine:14} not measured: {w.problem}")
             continue
         line = f"  {w.engine:14} {good[w.engine] * 1e3:10.2f} ms  (from {min(w.seconds) * 1e3:.2f} to {max(w.seconds) * 1e3:.2f})"
         if w.difference is not None:
             line += f"  differs from PyTorch by {w.difference:.1e}"
         if ours and w.engine != "dukd":
             line += f"  dukd-host takes {ours / good[w.engine]:.2f} of it"
-        print(line)
+        print(line, flush=True)
     if ours and others:
         fastest = min(others, key=others.get)
         print(f"  ratio {ours / others[fastest]:.2f}: dukd-host over the fastest of the others, {fastest}")
@@ -395,11 +441,12 @@ def main():
                                      usage="tools/compare_networks.py ENV [--setup] [option ...]")
     parser.add_argument("env", type=pathlib.Path)
     parser.add_argument("--setup", action="store_true")
-    parser.add_argument("--networks", nargs="+", default=PAPER, choices=list(NETWORKS), metavar="NAME")
+    parser.add_argument("--only", "--networks", dest="networks", nargs="+", default=PAPER, choices=list(NETWORKS), metavar="NAME")
     parser.add_argument("--size", default="256x256")
     parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--limit", type=int, default=600)
     parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=list(ENGINES), metavar="NAME")
     parser.add_argument("--host", type=pathlib.Path, default=ROOT / "build/release/bin/dukd-host")
     parser.add_argument("--json", type=pathlib.Path)
@@ -417,14 +464,16 @@ def main():
         arguments.height, arguments.width = (int(n) for n in arguments.size.split("x"))
     except ValueError:
         parser.error(f"--size wants HxW, as 256x256, not {arguments.size}")
-    if arguments.rounds < 1 or arguments.threads < 1:
-        parser.error("--rounds and --threads are at least 1")
+    if min(arguments.rounds, arguments.threads, arguments.limit) < 1:
+        parser.error("--rounds, --threads and --limit are at least 1")
     if "dukd" in arguments.engines and not arguments.host.exists():
         parser.error(f"no {arguments.host}: run tools/build, or give --host")
     print(f"{arguments.threads} threads, {arguments.rounds} rounds, medians; load {os.getloadavg()[0]:.1f}")
-    results = [show(arguments, name, compare(arguments, name)) for name in arguments.networks]
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    results = []
+    for name in arguments.networks:
+        results.append(show(arguments, name, compare(arguments, name)))
+        if arguments.json:
+            arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 
 

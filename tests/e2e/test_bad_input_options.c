@@ -133,6 +133,29 @@ static void combinations(void **state) {
     REFUSED_ALL(cases);
 }
 
+/* A student that works in windows of 8: patches that they do not divide, and patches that zoom out makes so. */
+static void windows(void **state) {
+    (void)state;
+    static const char swinir[] = "network_g: {type: SwinIR, upscale: 2, in_chans: 3, img_size: 16, "
+                                 "window_size: 8, img_range: 1., depths: "
+                                 "[2], embed_dim: 12, num_heads: [2], mlp_ratio: 2, upsampler: "
+                                 "pixelshuffledirect, resi_connection: 1conv}";
+    char text[8192];
+    const char *old = host_load("dukd.yml"), *at = strstr(old, "network_g:");
+    assert_non_null(at);
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(at - old), old, swinir, strchr(at, '\n'));
+    data_text(data_path("windows.yml"), text);
+    static const bad_case cases[] = {
+        {2, "train windows.yml --set datasets.train.gt_size=24", "windows.yml: the student cannot compute",
+         "12 x 12 does not fit this network's windows", "multiples of 8, such as 8 x 8 or 16 x 16"},
+        {2, "train windows.yml --set datasets.train.gt_size=16", "batches of 8 x 8", "an image of 4 x 4",
+         "or switch zoom out off"},
+    };
+    REFUSED_ALL(cases);
+    bad_now.may_leave = "experiments";
+    bad_done("train windows.yml --set datasets.train.gt_size=32 --set train.total_iter=1");
+}
+
 /* The same reader stands behind every command that takes an option file. */
 static void other_commands(void **state) {
     (void)state;
@@ -244,8 +267,15 @@ static void no_option_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        BAD_TEST(keys),           BAD_TEST(types),     BAD_TEST(ranges),           BAD_TEST(combinations),
-        BAD_TEST(other_commands), BAD_TEST(overrides), BAD_TEST(missing_sections), BAD_TEST(no_option_files),
+        BAD_TEST(keys),
+        BAD_TEST(types),
+        BAD_TEST(ranges),
+        BAD_TEST(combinations),
+        BAD_TEST(windows),
+        BAD_TEST(other_commands),
+        BAD_TEST(overrides),
+        BAD_TEST(missing_sections),
+        BAD_TEST(no_option_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
