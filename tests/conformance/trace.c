@@ -51,7 +51,7 @@ static const char *const names[CALLS] = {
 static const dukd_plugin *plugin;
 static _Atomic int32_t *progress;
 static int in_threads;
-static const dukd_ext_params *params_ext;
+static const dukd_ext_params *_Atomic params_ext; /* the same whoever asks */
 
 /* Of this thread. */
 static _Thread_local int inside, tasks;
@@ -114,10 +114,10 @@ static void *perform(void *p) {
         k->result = plugin->set_state(k->session, k->in, k->bytes, k->error);
         break;
     case CALL_LIST:
-        k->result = params_ext->list(k->session, k->out, k->error);
+        k->result = atomic_load(&params_ext)->list(k->session, k->out, k->error);
         break;
     case CALL_BIND:
-        k->result = params_ext->bind(k->session, k->in, k->error);
+        k->result = atomic_load(&params_ext)->bind(k->session, k->in, k->error);
         break;
     default:
         abort(); /* in the check's own process */
@@ -171,7 +171,7 @@ static const void *get_extension(const char *id) {
     const void *extension = plugin->get_extension ? plugin->get_extension(id) : NULL; /* see check table */
     atomic_store(progress, (int32_t)CALL_NONE);
     if (!extension || strcmp(id, DUKD_EXT_PARAMS) != 0) return extension;
-    params_ext = extension;
+    atomic_store(&params_ext, (const dukd_ext_params *)extension);
     return &noted_params; /* whether the plugin's own is whole: see check extensions */
 }
 
