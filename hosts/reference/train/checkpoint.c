@@ -294,7 +294,7 @@ const char *dukd_state_options(const dukd_state *s) {
 
 static int load_array(const dukd_state *s, const dukd_graph *g, const char *prefix, float *to,
                       dukd_failure *f) {
-    char name[600];
+    char name[900];
     for (int32_t i = 0; i < dukd_graph_param_count(g); i++) {
         const dukd_param *p = dukd_graph_param(g, i);
         snprintf(name, sizeof name, "%s.%.500s", prefix, p->name);
