@@ -6,7 +6,7 @@
 Needs torch and numpy (pip install torch) and the program dukd-engine-numbers of the build in DIR (default build/release).
 --basicsr names the folder that holds BasicSR's package (of `pip download --no-deps --no-binary :all: basicsr`, unpacked):
 its own classes EDSR, RCAN and SwinIR are then the reference. IMDN, RFDN and CARN-M, and EDSR where BasicSR is not there, are
-written out here. References run in float64 from the float32 numbers that the engine gets; the error of a tensor is
+written out here; VGG19 is torchvision's where that is installed. References run in float64 from the float32 numbers that the engine gets; the error of a tensor is
 max|delta| / max|reference|.
 
 A ReLU whose input is nearer to zero than f32 can tell may go either way, and its gradient with it (in PyTorch's own f32
@@ -168,6 +168,29 @@ class CARN_M(Plain):
         return self.conv("exit", x, 3, 3) + mean
 
 
+def vgg19_of(torchvision):
+    """torchvision's vgg19 up to the ReLU before its fifth pooling, with random weights."""
+
+    class VGG19(torch.nn.Module):
+        def __init__(self, use_input_norm=True, img_range=1):
+            super().__init__()
+            self.features = torchvision.models.vgg19(weights=None).features[:36]
+            for layer in self.features:
+                if isinstance(layer, torch.nn.ReLU):
+                    layer.inplace = False
+            self.o = use_input_norm, img_range
+
+        def forward(self, x):
+            norm, by = self.o
+            x = x * by
+            if norm:
+                mean, deviation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+                x = (x - torch.tensor(mean).to(x).view(1, 3, 1, 1)) / torch.tensor(deviation).to(x).view(1, 3, 1, 1)
+            return self.features(x)
+
+    return VGG19
+
+
 # ---------------------------------------------------------------- BasicSR's classes
 
 
@@ -256,8 +279,8 @@ def check(program, kind, name, options, shape, precision):
 
 
 def check_once(program, kind, name, options, shape, precision, attempt):
-    torch.manual_seed(1000 * attempt + 7 * shape[0] + shape[1] + options["upscale"])
-    rng = np.random.default_rng([shape[1], options["upscale"], attempt])
+    torch.manual_seed(1000 * attempt + 7 * shape[0] + shape[1] + options.get("upscale", 1))
+    rng = np.random.default_rng([shape[1], options.get("upscale", 1), attempt])
     net = kind(**options).eval()
     x = rng.uniform(0, 1, (shape[0], 3, *shape[1:])).astype(np.float32)
     with torch.no_grad():
@@ -266,8 +289,8 @@ def check_once(program, kind, name, options, shape, precision, attempt):
         for n, p in parameters(net).items():  # biases and tables that start as zero would hide mistakes
             p.add_(torch.empty_like(p).uniform_(-0.02, 0.02))
     weights = {n: p.detach().numpy().copy() for n, p in parameters(net).items()}
-    up = options["upscale"]
-    cotangent = rng.uniform(-1, 1, (shape[0], 3, shape[1] * up, shape[2] * up)).astype(np.float32)
+    with torch.no_grad():
+        cotangent = rng.uniform(-1, 1, net(torch.tensor(x)).shape).astype(np.float32)
     single = run_torch(net, torch.float32, x, cotangent)
     want = run_torch(net, torch.float64, x, cotangent)
     got = run_engine(program, name, options, x, cotangent, weights, precision)
@@ -290,7 +313,10 @@ def check_once(program, kind, name, options, shape, precision, attempt):
     return good
 
 
-def cases(small, basicsr):
+def cases(small, basicsr, torchvision):
+    if torchvision:
+        yield "VGG19", dict(use_input_norm=True), (2, 37, 48)
+        yield "VGG19", dict(use_input_norm=False, img_range=255), (1, 32, 33)
     swin = dict(window_size=8, img_range=1.0, mlp_ratio=2, resi_connection="1conv")
     for up in (2, 3, 4):
         base = dict(num_in_ch=3, num_out_ch=3, upscale=up)
@@ -326,10 +352,17 @@ def main():
         kinds.update(load_basicsr(o.basicsr))
     else:
         print("without --basicsr: RCAN and SwinIR are not checked, EDSR against what is written out here")
+    torchvision = None
+    try:
+        import torchvision
+    except ImportError:
+        print("without torchvision: VGG19 is not checked")
+    if torchvision:
+        kinds["VGG19"] = vgg19_of(torchvision)
     results = [
         check(program, kinds[name], name, options, shape, precision)
         for precision in (("f32", "bf16") if o.bf16 else ("f32",))
-        for name, options, shape in cases(o.small, o.basicsr)
+        for name, options, shape in cases(o.small, o.basicsr, torchvision)
         if o.only in name
     ]
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")

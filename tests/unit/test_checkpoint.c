@@ -79,7 +79,7 @@ static void steps(fixture *t, int count) {
 static const dukd_state_info sample = {
     .iteration = 3,
     .seed = UINT64_MAX,
-    .counts = {4, 1, 48, 9, 90, 7, 70},
+    .counts = {4, 1, 48, 9, 90, 7, 70, 5, 50},
     .seconds = 12.25,
     .waited = 1.0 / 3,
     .best_value = -INFINITY,

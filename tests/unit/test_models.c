@@ -129,7 +129,8 @@ static void test_names(void **state) {
     assert_int_equal(dukd_graph_op(g, dukd_graph_find_layer(g, "body.0"))->kind, DUKD_OP_ADD);
     assert_int_equal(dukd_graph_find_layer(g, "body.2"), -1);
     dukd_value sum = dukd_graph_find_layer(g, "long_skip");
-    assert_int_equal(dukd_graph_op(g, sum)->in[0], dukd_graph_find_layer(g, "conv_after_body"));
+    assert_int_equal(dukd_graph_find_layer(g, "conv_after_body"), sum); /* BasicSR adds in place */
+    assert_int_equal(dukd_graph_op(g, dukd_graph_op(g, sum)->in[0])->kind, DUKD_OP_CONV);
     assert_int_equal(dukd_graph_op(g, sum)->in[1], dukd_graph_find_layer(g, "conv_first"));
     assert_int_equal(dukd_graph_op(g, dukd_graph_find_layer(g, "upsample"))->up, 4);
     assert_int_equal(dukd_graph_op(g, dukd_graph_output(g))->kind, DUKD_OP_AFFINE);
@@ -406,6 +407,48 @@ static void test_text_of_every_kind(void **state) {
     assert_true(dukd_model_spec_same(&spec, &other));
 }
 
+/* VGG19's convolutions as torchvision has them: names, what CSD taps, sizes; without its own normalisation too. */
+static void test_vgg19(void **state) {
+    (void)state;
+    static const struct {
+        const char *layer;
+        int32_t channels, side;
+    } rows[] = {{"features.1", 64, 48},   {"features.4", 64, 24},  {"features.6", 128, 24},
+                {"features.11", 256, 12}, {"features.20", 512, 6}, {"features.29", 512, 3}};
+    dukd_graph *g = build_type("VGG19", "use_input_norm=true");
+    assert_int_equal(dukd_graph_weights(g),
+                     20024384); /* torchvision: 143,667,240 less the classifier's 123,642,856 */
+    assert_int_equal(dukd_graph_param_count(g), 32);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const dukd_value v = dukd_graph_find_layer(g, rows[i].layer);
+        int64_t size[2];
+        assert_true(v > 0);
+        const dukd_op *op = dukd_graph_op(g, v);
+        dukd_graph_size(g, v, 48, 48, size);
+        assert_int_equal(op->channels, rows[i].channels);
+        assert_int_equal(size[0], rows[i].side);
+        assert_int_equal(op->kind, i == 1 ? DUKD_OP_MAX_POOL : DUKD_OP_RELU);
+    }
+    const dukd_param *last = dukd_graph_param(g, dukd_graph_find_param(g, "features.34.weight"));
+    assert_int_equal(last->dims[0], 512);
+    assert_int_equal(last->dims[1], 512);
+    assert_int_equal(dukd_graph_check_size(g, 16, 16, NULL), DUKD_DONE);
+    const dukd_op *norm = dukd_graph_op(g, 1);
+    assert_int_equal(norm->kind, DUKD_OP_AFFINE);
+    assert_true(fabs((double)norm->factors[2] * .406 + (double)norm->shifts[2]) <
+                1e-6); /* the mean becomes 0 */
+    char name[64];
+    const dukd_model_type *type = NULL;
+    for (int32_t i = 0; i < dukd_model_type_count(); i++)
+        if (strcmp(dukd_model_type_at(i)->name, "VGG19") == 0) type = dukd_model_type_at(i);
+    const dukd_model_alias *a = dukd_model_find_alias(type, "classifier.3.weight", name, sizeof name);
+    assert_true(a && !a->ours && !a->mean);
+    dukd_graph_destroy(g);
+    g = build_type("VGG19", "use_input_norm=false img_range=255");
+    assert_int_equal(dukd_graph_op(g, 1)->kind, DUKD_OP_SCALE);
+    dukd_graph_destroy(g);
+}
+
 /* Every table is one that the checks above can rely on. */
 static void test_tables(void **state) {
     (void)state;
@@ -461,6 +504,7 @@ int main(void) {
         cmocka_unit_test(test_names_of_the_others),
         cmocka_unit_test(test_swinir),
         cmocka_unit_test(test_text_of_every_kind),
+        cmocka_unit_test(test_vgg19),
         cmocka_unit_test(test_tables),
         cmocka_unit_test(test_nearest),
     };

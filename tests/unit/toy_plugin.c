@@ -77,12 +77,14 @@ static void make_pass(dukd_session *s, uint32_t p) {
         s->input_list[p][i] = &s->inputs[p][i];
     }
     for (uint32_t t = 0; t < script->n_taps; t++) {
-        s->taps[p][t] = (dukd_tap){.struct_size = DUKD_TAP_SIZE,
-                                   .id = t,
-                                   .network = script->taps[t].network,
-                                   .flags = script->taps[t].flags,
-                                   .source_kind = DUKD_SOURCE_INPUT,
-                                   .source_id = script->taps[t].input};
+        s->taps[p][t] =
+            (dukd_tap){.struct_size = DUKD_TAP_SIZE,
+                       .id = t,
+                       .network = script->taps[t].network,
+                       .flags = script->taps[t].flags,
+                       .source_kind = toy_plays.derived[p][t] ? DUKD_SOURCE_TAP : DUKD_SOURCE_INPUT,
+                       .source_id = script->taps[t].input,
+                       .layer = toy_plays.layer[p][t]};
         s->tap_list[p][t] = &s->taps[p][t];
     }
     s->passes[p] = (dukd_pass){.struct_size = DUKD_PASS_SIZE,

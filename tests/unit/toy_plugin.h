@@ -7,7 +7,7 @@
 
 #include "dukd_plugin.h"
 
-enum { TOY_PASSES = 4, TOY_INPUTS = 2, TOY_TAPS = 4 };
+enum { TOY_PASSES = 4, TOY_INPUTS = 2, TOY_TAPS = 6 };
 
 typedef enum {
     TOY_LR,       /* the batch's LR itself */
@@ -30,9 +30,11 @@ typedef struct {
 typedef struct {
     uint32_t n_passes;
     toy_pass passes[TOY_PASSES];
-    float gradient[TOY_PASSES][TOY_TAPS]; /* of every element of a tap */
-    double loss;                          /* what read_losses says, as "l_toy" */
-    int32_t fail_submit;                  /* pass whose submission is refused; -1: none */
+    float gradient[TOY_PASSES][TOY_TAPS];    /* of every element of a tap */
+    const char *layer[TOY_PASSES][TOY_TAPS]; /* NULL: the network's output */
+    int32_t derived[TOY_PASSES][TOY_TAPS];   /* 1: `input` is an earlier tap */
+    double loss;                             /* what read_losses says, as "l_toy" */
+    int32_t fail_submit;                     /* pass whose submission is refused; -1: none */
     int32_t lie;   /* 1: the plan announces another number of taps than the passes have */
     int32_t stuck; /* 1: waits for ever */
 } toy_script;

@@ -67,7 +67,7 @@ typedef struct {
     dukd_library *library;
     dukd_run_options *o;
     dukd_engine *engine;
-    dukd_ready_network student, teacher;
+    dukd_ready_network student, teacher, features;
     dukd_dataset *set;
     dukd_loader *loader;
     dukd_preview preview;
@@ -87,6 +87,8 @@ static int open_parts(preview_parts *p, const char *file, const preview_argument
     if (status == DUKD_DONE) status = dukd_ready_network_open(&p->student, &o->student, o->seed, f);
     if (status == DUKD_DONE && o->teacher.is_set)
         status = dukd_ready_network_open(&p->teacher, &o->teacher, o->seed, f);
+    if (status == DUKD_DONE && o->features.is_set)
+        status = dukd_ready_network_open(&p->features, &o->features, o->seed, f);
     if (status == DUKD_DONE) status = dukd_run_dataset_open(&p->set, &o->train_set, f);
     if (status) return status;
     const dukd_loader_options loader = {.dataset = p->set,
@@ -127,6 +129,7 @@ static int run(const char *file, const preview_arguments *a, dukd_failure *f) {
                                               .engine = p.engine,
                                               .student = &p.student,
                                               .teacher = &p.teacher,
+                                              .features = &p.features,
                                               .batch = &batch,
                                               .seed = p.o->seed,
                                               .show_student = a->student};
@@ -150,6 +153,7 @@ static int run(const char *file, const preview_arguments *a, dukd_failure *f) {
     dukd_loader_destroy(p.loader);
     dukd_dataset_close(p.set);
     dukd_ready_network_close(&p.teacher);
+    dukd_ready_network_close(&p.features);
     dukd_ready_network_close(&p.student);
     dukd_engine_destroy(p.engine);
     dukd_run_options_destroy(p.o);

@@ -7,13 +7,15 @@
 
 #include "common/plugin_load.h"
 #include "train/answers.h"
+#include "train/host_networks.h"
 #include "train/own_params.h"
 
-enum { STUDENT, TEACHER, MAX_TAPS = 8 };
+enum { STUDENT, TEACHER, MAX_TAPS = 256 };
 
 typedef struct {
     const dukd_preview_request *r;
-    dukd_network *networks[2];
+    dukd_host_networks declared;
+    dukd_network *networks[DUKD_MAX_NETWORKS];
     dukd_preview *out;
     const float *reference; /* HR, to compare the teacher's answer for LR with */
     int64_t reference_shape[4];
@@ -85,19 +87,22 @@ static int add_input(preview_run *p, const dukd_input *in, dukd_failure *f) {
     return DUKD_DONE;
 }
 
-static int answer(preview_run *p, uint32_t network, const dukd_tensor *in, const int64_t shape[4],
+static int answer(preview_run *p, const dukd_tap *tap, const dukd_tensor *in, const int64_t shape[4],
                   float *values, dukd_failure *f) {
     dukd_exec *exec = NULL;
+    const dukd_value wanted = dukd_host_tap_value(&p->declared, tap, f);
     const dukd_exec_spec spec = {.purpose = DUKD_INFER,
                                  .batch = (int32_t)in->shape[0],
                                  .height = (int32_t)in->shape[2],
-                                 .width = (int32_t)in->shape[3]};
+                                 .width = (int32_t)in->shape[3],
+                                 .output_count = 1,
+                                 .outputs = &wanted};
     float *room = dukd_weights_alloc(count_of(in->shape));
     if (!room || !values) {
         free(room);
         return dukd_fail_memory(f, "an answer", 4 * (unsigned long long)count_of(shape));
     }
-    int status = dukd_network_compile(p->networks[network], &spec, &exec, f);
+    int status = dukd_network_compile(p->networks[tap->network], &spec, &exec, f);
     if (status == DUKD_DONE) status = dukd_exec_forward(exec, spec.batch, dukd_dense(in, room), &values, f);
     free(room);
     return status;
@@ -113,15 +118,11 @@ static int add_difference(preview_run *p, const float *answer_values, dukd_failu
 /* What the host declares; the plugin asks for the shape of every tap when the session is made. */
 static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
                          dukd_error *why) {
-    (void)why;
     const preview_run *p = ctx;
-    const dukd_graph *g = tap->network == STUDENT ? p->r->student->graph : p->r->teacher->graph;
-    if (tap->layer || tap->from_layer || in[1] != dukd_graph_op(g, 0)->channels) return 1;
-    if (dukd_graph_check_size(g, in[2], in[3], NULL)) return 1;
-    out[0] = in[0];
-    out[1] = dukd_graph_op(g, dukd_graph_output(g))->channels;
-    dukd_graph_size(g, dukd_graph_output(g), in[2], in[3], &out[2]);
-    return 0;
+    dukd_failure reason = {0};
+    if (!dukd_host_tap_shape(&p->declared, tap, in, out, &reason)) return 0;
+    if (why) snprintf(why->message, sizeof why->message, "%.250s", reason.message);
+    return 1;
 }
 
 typedef struct {
@@ -137,10 +138,15 @@ static void free_taps(tap_tensors *t) {
     }
 }
 
-static int compute_tap(preview_run *p, const dukd_pass *pass, const dukd_tap *tap, tap_tensors *t,
+/* Values of tap i of `taps`, and a column where it is a network's answer to an input (layers and derived taps are no pictures). */
+static int compute_tap(preview_run *p, const dukd_pass *pass, uint32_t i, tap_tensors *taps,
                        dukd_failure *f) {
-    const dukd_input *in = pass->inputs[tap->source_id];
-    if (tap_shape(p, tap, in->tensor->shape, t->shape, NULL))
+    const dukd_tap *tap = pass->taps[i];
+    tap_tensors *t = &taps[i];
+    const int derived = tap->source_kind == DUKD_SOURCE_TAP;
+    const dukd_input *in = derived ? NULL : pass->inputs[tap->source_id];
+    const dukd_tensor *source = derived ? &taps[tap->source_id].value : in->tensor;
+    if (tap_shape(p, tap, source->shape, t->shape, NULL))
         return dukd_fail(f, DUKD_FAILED, "the plugin taps what this preview cannot show");
     int64_t n = count_of(t->shape);
     t->value = (dukd_tensor){
@@ -149,7 +155,10 @@ static int compute_tap(preview_run *p, const dukd_pass *pass, const dukd_tap *ta
     t->value.data = t->values = dukd_weights_alloc(n);
     t->grad.data = t->grads = dukd_weights_alloc(n);
     if (!t->grads) return dukd_fail_memory(f, "a gradient", 4 * (unsigned long long)n);
-    int status = answer(p, tap->network, in->tensor, t->shape, t->values, f);
+    int status = answer(p, tap, source, t->shape, t->values, f);
+    if (derived || tap->layer || tap->network > TEACHER ||
+        p->declared.roles[tap->network] == DUKD_ROLE_FEATURES)
+        return status;
     if (status || (tap->network == STUDENT && !p->r->show_student)) return status;
     char heading[DUKD_PREVIEW_LABEL];
     const char *letter = tap->network == STUDENT ? "S" : "T";
@@ -173,7 +182,7 @@ static int show_pass(preview_run *p, dukd_session *s, const dukd_pass *pass, duk
         status = add_input(p, pass->inputs[i], f);
     }
     for (uint32_t i = 0; i < pass->n_taps && status == DUKD_DONE; i++) {
-        status = compute_tap(p, pass, pass->taps[i], &taps[i], f);
+        status = compute_tap(p, pass, i, taps, f);
         values[i] = &taps[i].value;
         grads[i] = pass->taps[i]->flags & DUKD_TAP_WANT_GRAD ? &taps[i].grad : NULL;
     }
@@ -215,29 +224,30 @@ static int run_step(preview_run *p, dukd_session *s, const dukd_tensor *lr, cons
 }
 
 static int make_networks(preview_run *p, dukd_failure *f) {
-    const dukd_ready_network *ready[2] = {p->r->student, p->r->teacher};
-    for (int i = 0; i < 2; i++) {
-        if (!ready[i]->graph) continue;
-        int status =
-            dukd_network_create(&p->networks[i], p->r->engine, ready[i]->graph, p->r->options->precision, f);
-        if (status == DUKD_DONE) status = dukd_network_set_weights(p->networks[i], ready[i]->weights, f);
+    const dukd_ready_network *ready[] = {p->r->student, p->r->teacher, p->r->features}; /* by role */
+    for (uint32_t i = 0; i < p->declared.count; i++) {
+        const float *weights = ready[p->declared.roles[i]]->weights;
+        int status = dukd_network_create(&p->networks[i], p->r->engine, p->declared.graphs[i],
+                                         p->r->options->precision, f);
+        if (status == DUKD_DONE) status = dukd_network_set_weights(p->networks[i], weights, f);
         if (status) return status;
     }
     return DUKD_DONE;
 }
 
 int dukd_preview_run(dukd_preview *out, const dukd_preview_request *r, dukd_failure *f) {
-    static const char *const names[] = {"student", "teacher"};
     const dukd_run_options *o = r->options;
     int64_t side = o->train_data.gt_size / o->scale, hr_side = o->train_data.gt_size, n = o->train_data.batch;
     int64_t lr_shape[4] = {n, 3, side, side}, hr_shape[4] = {n, 3, hr_side, hr_side};
     preview_run p = {.r = r, .out = out, .reference = r->batch->hr};
+    p.declared = dukd_host_networks_of(r->student->graph, r->teacher->graph, r->features->graph);
     memcpy(p.reference_shape, hr_shape, sizeof hr_shape);
     const dukd_host host = {.struct_size = DUKD_HOST_SIZE,
-                            .n_networks = r->teacher->graph ? 2 : 1,
+                            .n_networks = p.declared.count,
                             .ctx = &p,
-                            .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_MODE_TRAIN | DUKD_CAP_PARAMS,
-                            .networks = names,
+                            .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_LAYERS | DUKD_CAP_DERIVED |
+                                    DUKD_CAP_OTHER_GRAD | DUKD_CAP_MODE_TRAIN | DUKD_CAP_PARAMS,
+                            .networks = p.declared.names,
                             .tap_shape = tap_shape};
     const dukd_session_params params = {.struct_size = DUKD_SESSION_PARAMS_SIZE,
                                         .host = &host,
@@ -278,8 +288,7 @@ int dukd_preview_run(dukd_preview *out, const dukd_preview_request *r, dukd_fail
     if (status == DUKD_DONE) status = run_step(&p, session, &lr, &hr, f);
     r->plugin->destroy_session(session);
     dukd_own_params_free(&own);
-    dukd_network_destroy(p.networks[STUDENT]);
-    dukd_network_destroy(p.networks[TEACHER]);
+    for (int i = 0; i < DUKD_MAX_NETWORKS; i++) dukd_network_destroy(p.networks[i]);
     return status;
 }
 

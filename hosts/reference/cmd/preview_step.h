@@ -28,7 +28,7 @@ typedef struct {
     const dukd_run_options *options;
     const dukd_plugin *plugin;
     dukd_engine *engine;
-    const dukd_ready_network *student, *teacher; /* teacher's graph NULL: none */
+    const dukd_ready_network *student, *teacher, *features; /* teacher's graph NULL: none */
     const dukd_batch *batch;
     uint64_t seed;
     int32_t show_student;

@@ -246,6 +246,15 @@ int dukd_exec_forward(dukd_exec *x, int32_t images, const float *input, float *c
     return status;
 }
 
+/* Are there steps that cannot leave out the parameters' gradients? */
+static int needs_weights_gradient(const dukd_graph *g) {
+    for (int32_t i = 0; i < dukd_graph_op_count(g); i++) {
+        const dukd_op_kind kind = dukd_graph_op(g, i)->kind;
+        if (kind == DUKD_OP_LAYER_NORM || kind == DUKD_OP_ATTENTION) return 1;
+    }
+    return 0;
+}
+
 int dukd_exec_backward(dukd_exec *x, const float *const *d_outputs, float *d_weights, float *d_input,
                        dukd_failure *f) {
     dukd_engine *e = x->network->engine;
@@ -256,6 +265,10 @@ int dukd_exec_backward(dukd_exec *x, const float *const *d_outputs, float *d_wei
             f, DUKD_MISUSED,
             "backward without its forward: the last training forward of this engine was another's, or "
             "its backward was run already");
+    if (!d_weights && needs_weights_gradient(x->network->graph))
+        return dukd_fail(f, DUKD_MISUSED,
+                         "backward through a network with layer norms or attention wants room for its "
+                         "parameters' gradients: it cannot be a frozen one that gradients pass through");
     e->kept = NULL; /* backward reuses the memory of what it no longer needs */
     int before = enter(e);
     int status = e->backend->exec_backward(x->last, d_outputs, d_weights, d_input, f);

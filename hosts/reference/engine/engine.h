@@ -85,7 +85,8 @@ void dukd_exec_set_drops(dukd_exec *x, const float *factors);
 
 /* Once after each forward of the same DUKD_TRAIN exec. d_outputs[i]: d(loss)/d(output i), or NULL for zero. Adds
  * (+=) the parameters' gradients to d_weights (flat, f32) and, where d_input is not NULL, writes
- * d(loss)/d(input). */
+ * d(loss)/d(input). d_weights NULL: the parameters' gradients are not computed (a frozen network that gradients pass through);
+ * DUKD_MISUSED for a network with layer norms or attention, whose steps compute both at once. */
 int dukd_exec_backward(dukd_exec *x, const float *const *d_outputs, float *d_weights, float *d_input,
                        dukd_failure *f);
 

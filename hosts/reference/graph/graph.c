@@ -165,6 +165,25 @@ void dukd_graph_layer(dukd_graph *g, dukd_value x, const char *format, ...) {
     if (!g->ops[x].layer) g->ops[x].layer = copy;
 }
 
+static const char *first_layer_of(const dukd_graph *g, dukd_value x) {
+    for (int32_t i = 0; i < g->layer_count; i++)
+        if (g->layers[i].value == x) return g->layers[i].name;
+    return NULL;
+}
+
+void dukd_graph_move_layer(dukd_graph *g, dukd_value x, const char *name) {
+    if (!dukd_graph_is_building(g) || !dukd_graph_operand(g, x, name)) return;
+    for (int32_t i = 0; i < g->layer_count; i++) {
+        if (strcmp(g->layers[i].name, name) != 0) continue;
+        const dukd_value before = g->layers[i].value;
+        g->layers[i].value = x;
+        g->ops[before].layer = first_layer_of(g, before);
+        g->ops[x].layer = first_layer_of(g, x);
+        return;
+    }
+    dukd_fail(&g->failure, DUKD_MISUSED, "there is no layer '%s' to move", name);
+}
+
 int dukd_graph_finish(dukd_graph *g, dukd_value output, dukd_failure *f) {
     if (!g) return dukd_fail_memory(f, "a network's graph", sizeof *g);
     if (dukd_graph_is_building(g)) dukd_graph_operand(g, output, "the network's output");

@@ -159,6 +159,9 @@ dukd_value dukd_graph_affine(dukd_graph *g, dukd_value x, const float *factors, 
  * two values share one. */
 void dukd_graph_layer(dukd_graph *g, dukd_value x, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Gives the name of a layer that there is to another value: what a hook on that layer sees in PyTorch where the next operation
+ * works in place (`res += x` adds to the very tensor that the layer returned). */
+void dukd_graph_move_layer(dukd_graph *g, dukd_value x, const char *name);
 /* Names the output and closes the graph. The error tells the first call that could not be done. */
 int dukd_graph_finish(dukd_graph *g, dukd_value output, dukd_failure *f);
 

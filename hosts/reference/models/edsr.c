@@ -4,8 +4,9 @@
  * options and defaults are those of BasicSR's class EDSR, so that its checkpoints fit.
  *
  * Layers to tap: every convolution by its name ("body.3.conv2" is before scaling and addition), "body.N" for
- * the output of a block, "body" for the last of them, "long_skip" for the sum of "conv_after_body" and the
- * head (where FAKD's released code taps what it calls conv_after_body), and "upsample". */
+ * the output of a block, "body" for the last of them, "conv_after_body" or "long_skip" for the sum of that convolution
+ * and the head, and "upsample". (BasicSR adds the head to the very tensor that the convolution returned, `res += x`:
+ * what a hook on conv_after_body sees is the sum, and that is what FAKD's authors tapped.) */
 #include "models/edsr.h"
 
 #include "models/blocks.h"
@@ -62,6 +63,7 @@ static dukd_value build(dukd_graph *g, const dukd_model_value *values, dukd_fail
     dukd_graph_layer(g, x, "body");
     x = dukd_graph_add(g, dukd_graph_conv(g, x, feat, 3, "conv_after_body"), head);
     dukd_graph_layer(g, x, "long_skip");
+    dukd_graph_move_layer(g, x, "conv_after_body"); /* BasicSR: res += x */
     x = dukd_blocks_upsample(g, x, feat, scale, "upsample");
     x = dukd_graph_conv(g, x, out_channels, 3, "conv_last");
     return dukd_blocks_colours_out(g, x, mean, range);

@@ -13,10 +13,11 @@
 #include "models/rcan.h"
 #include "models/rfdn.h"
 #include "models/swinir.h"
+#include "models/vgg19.h"
 
 static const dukd_model_type *const types[] = {
-    &dukd_model_edsr, &dukd_model_rcan, &dukd_model_swinir,
-    &dukd_model_imdn, &dukd_model_rfdn, &dukd_model_carn_m,
+    &dukd_model_edsr, &dukd_model_rcan,   &dukd_model_swinir, &dukd_model_imdn,
+    &dukd_model_rfdn, &dukd_model_carn_m, &dukd_model_vgg19,
 };
 enum { TYPE_COUNT = sizeof types / sizeof *types };
 

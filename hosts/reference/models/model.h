@@ -52,7 +52,7 @@ typedef struct {
  * `ours` is the number of the k-th of `theirs`. */
 typedef struct {
     const char *theirs; /* "body.#.body.0" */
-    const char *ours;   /* "body.#.conv1"; NULL where `mean` is set */
+    const char *ours; /* "body.#.conv1"; NULL where `mean` is set, and for a part that the graph leaves out */
     int32_t
         mean; /* -1, 1: a layer that takes the mean colour off, puts it back: constants of our graph, which the file's
                    * must be equal to. 0: any other layer */

@@ -53,7 +53,7 @@ const dukd_model_alias *dukd_model_find_alias(const dukd_model_type *type, const
     for (int32_t i = 0; i < type->alias_count; i++) {
         const dukd_model_alias *a = &type->aliases[i];
         if (!match(a->theirs, name, rest, &n)) continue;
-        if (a->mean) return a;
+        if (a->mean || !a->ours) return a;
         return fill(a->ours, &n, rest, out, size) ? a : NULL;
     }
     return NULL;

@@ -4,8 +4,8 @@
  * names, options and defaults are those of BasicSR's class RCAN, so that its checkpoints fit.
  *
  * Layers to tap: every convolution by its name, "body.G.residual_group.B" for the output of a block, "body.G" for
- * that of a group, "body" for the last of them, "long_skip" for the sum of "conv_after_body" and the head (where
- * FAKD's released code taps what it calls conv_after_body), and "upsample". */
+ * that of a group, "body" for the last of them, "conv_after_body" or "long_skip" for the sum of that convolution and
+ * the head, which BasicSR adds in place (see edsr.c), and "upsample". */
 #include "models/rcan.h"
 
 #include "models/blocks.h"
@@ -94,6 +94,7 @@ static dukd_value build(dukd_graph *g, const dukd_model_value *values, dukd_fail
     dukd_graph_layer(g, x, "body");
     x = dukd_graph_add(g, dukd_graph_conv(g, x, feat, 3, "conv_after_body"), head);
     dukd_graph_layer(g, x, "long_skip");
+    dukd_graph_move_layer(g, x, "conv_after_body"); /* BasicSR: res += x */
     x = dukd_blocks_upsample(g, x, feat, scale, "upsample");
     x = dukd_graph_conv(g, x, (int32_t)values[NUM_OUT_CH].numbers[0], 3, "conv_last");
     return dukd_blocks_colours_out(g, x, mean, range);

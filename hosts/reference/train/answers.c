@@ -7,23 +7,27 @@
 #include "common/checked.h"
 #include "train/weights.h"
 
-/* Everything of one size. */
+/* Everything of one size and with the same outputs. */
 typedef struct {
     int32_t height, width;
-    int64_t in_size, out_size; /* elements of one image */
-    int32_t room, used, done;  /* images: at most in a step; asked for; answered */
-    float *in;                 /* room images, gathered */
-    float *out;                /* room images */
-    float *drops;              /* room images, all paths of each; NULL: the network has none */
-    float *factors;            /* the same as an exec takes them, path by path, of one call */
-    int32_t dropping;          /* is any of the images not yet answered in training mode? */
+    int32_t output_count;
+    dukd_value *outputs;
+    int64_t in_size, *out_sizes; /* elements of one image; [output_count] */
+    int32_t room, used, done;    /* images: at most in a step; asked for; answered */
+    float *in;                   /* room images, gathered */
+    float **out;                 /* [output_count] room images each */
+    float **place;               /* [output_count] where those of one call go */
+    float *drops;                /* room images, all paths of each; NULL: the network has none */
+    float *factors;              /* the same as an exec takes them, path by path, of one call */
+    int32_t dropping;            /* is any of the images not yet answered in training mode? */
     dukd_exec *exec;
 } group;
 
 typedef struct {
     const dukd_tensor *input;
     int32_t group, first, images;
-    int32_t own; /* in training mode: drawn for one tap */
+    int32_t
+        own; /* answers no other question: in training mode (drawn for one tap), or of weights that have changed */
 } request;
 
 struct dukd_answers {
@@ -53,28 +57,44 @@ const float *dukd_dense(const dukd_tensor *t, float *room) {
     return room;
 }
 
-static group *find_group(dukd_answers *a, int64_t height, int64_t width) {
-    for (int32_t i = 0; i < a->group_count; i++)
-        if (a->groups[i].height == height && a->groups[i].width == width) return &a->groups[i];
+static group *find_group(dukd_answers *a, int64_t height, int64_t width, const dukd_value *outputs,
+                         int32_t count) {
+    for (int32_t i = 0; i < a->group_count; i++) {
+        group *g = &a->groups[i];
+        if (g->height == height && g->width == width && g->output_count == count &&
+            memcmp(g->outputs, outputs, (size_t)count * sizeof *outputs) == 0)
+            return g;
+    }
     return NULL;
 }
 
-static void lay_out(dukd_answers *a, const dukd_plan *plan, uint32_t index) {
-    for (uint32_t i = 0; i < plan->n_passes; i++) {
-        const dukd_pass *p = plan->passes[i];
-        for (uint32_t k = 0; k < p->n_taps; k++) {
-            if (p->taps[k]->network != index) continue;
-            const int64_t *shape = p->inputs[p->taps[k]->source_id]->tensor->shape;
-            group *g = find_group(a, shape[2], shape[3]);
-            if (!g) {
-                g = &a->groups[a->group_count++];
-                g->height = (int32_t)shape[2];
-                g->width = (int32_t)shape[3];
-            }
-            g->room += (int32_t)shape[0];
-            a->request_room++;
-        }
+/* Where a group keeps an output; -1: nowhere. */
+static int32_t output_of(const group *g, dukd_value output) {
+    for (int32_t i = 0; i < g->output_count; i++)
+        if (g->outputs[i] == output) return i;
+    return -1;
+}
+
+static int lay_out(dukd_answers *a, const dukd_question *q, dukd_failure *f) {
+    group *g = find_group(a, q->height, q->width, q->outputs, q->output_count);
+    if (!g) {
+        const size_t count = (size_t)q->output_count;
+        g = &a->groups[a->group_count++];
+        g->height = q->height;
+        g->width = q->width;
+        g->output_count = q->output_count;
+        g->outputs = malloc((count + 1) * sizeof *g->outputs);
+        g->out_sizes = calloc(count + 1, sizeof *g->out_sizes);
+        g->out = calloc(count + 1, sizeof *g->out);
+        g->place = calloc(count + 1, sizeof *g->place);
+        if (!g->outputs || !g->out_sizes || !g->out || !g->place)
+            return dukd_fail_memory(f, "the answers of a network", count * sizeof *g->out);
+        memcpy(g->outputs, q->outputs, count * sizeof *g->outputs);
     }
+    if (q->images > INT32_MAX - g->room) return dukd_fail(f, DUKD_FAILED, "a step asks for too many images");
+    g->room += q->images;
+    a->request_room++;
+    return 0;
 }
 
 static float *images(int32_t count, int64_t size) {
@@ -83,45 +103,52 @@ static float *images(int32_t count, int64_t size) {
 }
 
 static int allocate(dukd_answers *a, group *g, dukd_failure *f) {
-    int64_t size[2];
-    const dukd_value last = dukd_graph_output(a->graph);
-    dukd_graph_size(a->graph, last, g->height, g->width, size);
     g->in_size = (int64_t)dukd_graph_op(a->graph, 0)->channels * g->height * g->width;
-    g->out_size = dukd_graph_op(a->graph, last)->channels * size[0] * size[1];
     g->in = images(g->room, g->in_size);
-    g->out = images(g->room, g->out_size);
+    int64_t all = g->in_size;
+    int failed = !g->in;
+    for (int32_t i = 0; i < g->output_count; i++) {
+        int64_t size[2];
+        dukd_graph_size(a->graph, g->outputs[i], g->height, g->width, size);
+        g->out_sizes[i] = dukd_graph_op(a->graph, g->outputs[i])->channels * size[0] * size[1];
+        g->out[i] = images(g->room, g->out_sizes[i]);
+        failed = failed || !g->out[i];
+        all += g->out_sizes[i];
+    }
     const int32_t paths = dukd_graph_drop_count(a->graph);
     if (paths > 0) {
         g->drops = images(g->room, paths);
         g->factors = images(g->room, paths);
+        failed = failed || !g->drops || !g->factors;
     }
-    if (!g->in || !g->out || (paths > 0 && (!g->drops || !g->factors)))
-        return dukd_fail_memory(f, "the teacher's answers",
-                                (unsigned long long)g->room * (unsigned long long)(g->in_size + g->out_size) *
-                                    4);
-    const dukd_exec_spec spec = {
-        .purpose = DUKD_INFER, .batch = g->room, .height = g->height, .width = g->width};
+    if (failed)
+        return dukd_fail_memory(f, "the answers of a network",
+                                (unsigned long long)g->room * (unsigned long long)all * 4);
+    const dukd_exec_spec spec = {.purpose = DUKD_INFER,
+                                 .batch = g->room,
+                                 .height = g->height,
+                                 .width = g->width,
+                                 .output_count = g->output_count,
+                                 .outputs = g->outputs};
     return dukd_network_compile(a->network, &spec, &g->exec, f);
 }
 
 int dukd_answers_create(dukd_answers **out, dukd_network *network, const dukd_graph *graph,
-                        const dukd_plan *plan, uint32_t index, dukd_failure *f) {
+                        const dukd_question *questions, int32_t count, dukd_failure *f) {
     *out = NULL;
-    uint32_t taps = 0;
-    for (uint32_t i = 0; i < plan->n_passes; i++) taps += plan->passes[i]->n_taps;
     dukd_answers *a = calloc(1, sizeof *a);
     if (a) {
         a->network = network;
         a->graph = graph;
-        a->groups = calloc((size_t)taps + 1, sizeof *a->groups);
-        a->requests = calloc((size_t)taps + 1, sizeof *a->requests);
+        a->groups = calloc((size_t)count + 1, sizeof *a->groups);
+        a->requests = calloc((size_t)count + 1, sizeof *a->requests);
     }
     if (!a || !a->groups || !a->requests) {
         dukd_answers_destroy(a);
-        return dukd_fail_memory(f, "the teacher's answers", sizeof *a);
+        return dukd_fail_memory(f, "the answers of a network", sizeof *a);
     }
     int status = 0;
-    lay_out(a, plan, index);
+    for (int32_t i = 0; i < count && !status; i++) status = lay_out(a, &questions[i], f);
     for (int32_t i = 0; i < a->group_count && !status; i++) status = allocate(a, &a->groups[i], f);
     if (status) {
         dukd_answers_destroy(a);
@@ -134,10 +161,15 @@ int dukd_answers_create(dukd_answers **out, dukd_network *network, const dukd_gr
 void dukd_answers_destroy(dukd_answers *a) {
     if (!a) return;
     for (int32_t i = 0; a->groups && i < a->group_count; i++) {
-        free(a->groups[i].in);
-        free(a->groups[i].out);
-        free(a->groups[i].drops);
-        free(a->groups[i].factors);
+        group *g = &a->groups[i];
+        for (int32_t k = 0; g->out && k < g->output_count; k++) free(g->out[k]);
+        free(g->outputs);
+        free(g->out_sizes);
+        free(g->out);
+        free(g->place);
+        free(g->in);
+        free(g->drops);
+        free(g->factors);
     }
     free(a->groups);
     free(a->requests);
@@ -148,6 +180,10 @@ void dukd_answers_begin(dukd_answers *a) {
     a->request_count = 0;
     for (int32_t i = 0; i < a->group_count; i++)
         a->groups[i].used = a->groups[i].done = a->groups[i].dropping = 0;
+}
+
+void dukd_answers_stale(dukd_answers *a) {
+    for (int32_t i = 0; i < a->request_count; i++) a->requests[i].own = 1;
 }
 
 /* Do both name the same elements? */
@@ -178,14 +214,22 @@ static const float *factors_of(const dukd_answers *a, group *g) {
     return g->factors;
 }
 
-int dukd_answers_want(dukd_answers *a, const dukd_tensor *input, const float *drops, int32_t *ticket,
-                      dukd_failure *f) {
+/* Has a request all these outputs? */
+static int has_outputs(const dukd_answers *a, const request *q, const dukd_value *outputs, int32_t count) {
+    for (int32_t i = 0; i < count; i++)
+        if (output_of(&a->groups[q->group], outputs[i]) < 0) return 0;
+    return 1;
+}
+
+int dukd_answers_want(dukd_answers *a, const dukd_tensor *input, const dukd_value *outputs,
+                      int32_t output_count, const float *drops, int32_t *ticket, dukd_failure *f) {
     for (int32_t i = 0; i < a->request_count; i++)
-        if (!drops && !a->requests[i].own && same_tensor(a->requests[i].input, input)) {
+        if (!drops && !a->requests[i].own && same_tensor(a->requests[i].input, input) &&
+            has_outputs(a, &a->requests[i], outputs, output_count)) {
             *ticket = i;
             return 0;
         }
-    group *g = find_group(a, input->shape[2], input->shape[3]);
+    group *g = find_group(a, input->shape[2], input->shape[3], outputs, output_count);
     if (!g || input->shape[0] > g->room - g->used || a->request_count == a->request_room)
         return dukd_fail(f, DUKD_FAILED,
                          "the plugin hands out a pass that its plan does not have (%lld x %lld x %lld)",
@@ -217,9 +261,9 @@ static int run_group(dukd_answers *a, int32_t index, dukd_failure *f) {
     }
     if (!fresh) return 0;
     if (fresh > 1) source = g->in + g->done * g->in_size;
-    float *to = g->out + g->done * g->out_size;
+    for (int32_t i = 0; i < g->output_count; i++) g->place[i] = g->out[i] + g->done * g->out_sizes[i];
     dukd_exec_set_drops(g->exec, factors_of(a, g));
-    int status = dukd_exec_forward(g->exec, g->used - g->done, source, &to, f);
+    int status = dukd_exec_forward(g->exec, g->used - g->done, source, g->place, f);
     g->dropping = 0;
     a->counts.passes += fresh;
     a->counts.images += g->used - g->done;
@@ -233,10 +277,11 @@ int dukd_answers_run(dukd_answers *a, dukd_failure *f) {
     return status;
 }
 
-float *dukd_answers_value(const dukd_answers *a, int32_t ticket) {
+float *dukd_answers_value(const dukd_answers *a, int32_t ticket, dukd_value output) {
     const request *q = &a->requests[ticket];
     const group *g = &a->groups[q->group];
-    return g->out + q->first * g->out_size;
+    const int32_t i = output_of(g, output);
+    return g->out[i] + q->first * g->out_sizes[i];
 }
 
 dukd_answer_counts dukd_answers_counts(const dukd_answers *a) {

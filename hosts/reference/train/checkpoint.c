@@ -11,6 +11,7 @@
 
 #include "common/plugin_load.h"
 #include "common/safetensors.h"
+#include "train/host_networks.h"
 #include "train/weights.h"
 
 #define FORMAT "dukd-state 1"
@@ -28,12 +29,14 @@ typedef struct {
     const char *key;
     field_kind kind;
     size_t offset, size;
+    int32_t optional; /* 1: states of earlier versions do not have it: 0 */
 } field;
 
 #define FIELD(kind, name)                                                                                    \
-    { #name, kind, offsetof(dukd_state_info, name), sizeof((dukd_state_info *)0)->name }
-#define COUNT(name)                                                                                          \
-    { #name, FIELD_INT64, offsetof(dukd_state_info, counts.name), sizeof(int64_t) }
+    { #name, kind, offsetof(dukd_state_info, name), sizeof((dukd_state_info *)0)->name, 0 }
+#define LATE_COUNT(name, late)                                                                               \
+    { #name, FIELD_INT64, offsetof(dukd_state_info, counts.name), sizeof(int64_t), late }
+#define COUNT(name) LATE_COUNT(name, 0)
 
 static const field fields[] = {
     FIELD(FIELD_INT64, iteration),
@@ -45,6 +48,8 @@ static const field fields[] = {
     COUNT(student_images),
     COUNT(teacher_passes),
     COUNT(teacher_images),
+    LATE_COUNT(feature_passes, 1),
+    LATE_COUNT(feature_images, 1),
     FIELD(FIELD_DOUBLE, seconds),
     FIELD(FIELD_DOUBLE, waited),
     FIELD(FIELD_DOUBLE, best_value),
@@ -129,17 +134,68 @@ static int read_blob(const dukd_learner *l, const dukd_plugin *plugin, void **bl
     return code == DUKD_OK ? 0 : dukd_fail_plugin(f, "get_state", code, &e);
 }
 
+/* The arrays of a trained set, by the names that a state has for them. NULL: it has none. */
+typedef struct {
+    char prefix[64];
+    float *values;
+} named_array;
+enum { ARRAYS = 4 };
+
+static void arrays_of(const dukd_trained *t, named_array out[ARRAYS]) {
+    static const char *const names[ARRAYS] = {"params", "exp_avg", "exp_avg_sq", "params_ema"};
+    float *const values[ARRAYS] = {t->weights, t->adam ? t->adam->m : NULL, t->adam ? t->adam->v : NULL,
+                                   t->ema};
+    for (int i = 0; i < ARRAYS; i++) {
+        snprintf(out[i].prefix, sizeof out[i].prefix, "%s%s", t->prefix, names[i]);
+        out[i].values = values[i];
+    }
+}
+
+/* Appends the rows of all trained sets; -1: no memory. */
+static int32_t trained_rows(const dukd_learner *l, dukd_st_tensor *rows, int32_t count) {
+    for (uint32_t k = 0; k < DUKD_MAX_NETWORKS; k++) {
+        const dukd_trained *t = dukd_stepper_trained(l->stepper, k);
+        named_array arrays[ARRAYS];
+        if (!t) continue;
+        arrays_of(t, arrays);
+        for (int i = 0; i < ARRAYS; i++) {
+            if (!arrays[i].values) continue;
+            const int32_t made =
+                dukd_weights_rows(rows + count, t->graph, arrays[i].prefix, arrays[i].values);
+            if (made < 0) {
+                dukd_weights_rows_free(rows, count);
+                return -1;
+            }
+            count += made;
+        }
+    }
+    return count;
+}
+
+/* All sets take the same steps; a student that shares its teacher's parameters has none of its own. */
+static int64_t adam_steps(const dukd_learner *l) {
+    for (uint32_t k = 0; k < DUKD_MAX_NETWORKS; k++) {
+        const dukd_trained *t = dukd_stepper_trained(l->stepper, k);
+        if (t && t->adam) return t->adam->steps;
+    }
+    return 0;
+}
+
+/* Rows that a state needs: those of what is trained, the plugin's own, and its blob. */
+static size_t row_room(const dukd_learner *l) {
+    size_t rows = 1 + (size_t)dukd_own_params_row_count(dukd_stepper_own_params(l->stepper));
+    for (uint32_t k = 0; k < DUKD_MAX_NETWORKS; k++) {
+        const dukd_trained *t = dukd_stepper_trained(l->stepper, k);
+        if (t) rows += ARRAYS * (size_t)dukd_graph_param_count(t->graph);
+    }
+    return rows;
+}
+
 int dukd_state_write(const char *path, const dukd_learner *l, const dukd_plugin *plugin,
                      const dukd_state_info *info, const char *options, dukd_failure *f) {
-    struct {
-        const char *prefix;
-        const float *values;
-    } arrays[4] = {
-        {"params", l->weights}, {"exp_avg", l->adam.m}, {"exp_avg_sq", l->adam.v}, {"params_ema", l->ema}};
-    const int32_t per_array = dukd_graph_param_count(l->graph);
+    const size_t room = row_room(l);
     const dukd_own_params *own = dukd_stepper_own_params(l->stepper);
-    dukd_st_tensor *rows =
-        calloc(4 * (size_t)per_array + (size_t)dukd_own_params_row_count(own) + 1, sizeof *rows);
+    dukd_st_tensor *rows = calloc(room, sizeof *rows);
     char(*texts)[FIELD_ROOM] = calloc(FIELDS + 1, sizeof *texts);
     dukd_st_entry entries[FIELDS + 3];
     void *blob = NULL;
@@ -147,17 +203,15 @@ int dukd_state_write(const char *path, const dukd_learner *l, const dukd_plugin 
     int32_t count = 0, entry_count = 0;
     int status = DUKD_FAILED;
     if (!rows || !texts) {
-        dukd_fail_memory(f, "the training state", 4 * (unsigned long long)per_array * sizeof *rows);
+        dukd_fail_memory(f, "the training state", room * sizeof *rows);
         goto end;
     }
-    for (int i = 0; i < 4 && arrays[i].values; i++) {
-        int32_t made = dukd_weights_rows(rows + count, l->graph, arrays[i].prefix, arrays[i].values);
-        if (made < 0) {
-            dukd_fail_memory(f, "the training state", (unsigned long long)per_array * sizeof *rows);
-            goto end;
-        }
-        count += made;
+    const int32_t made = trained_rows(l, rows, 0);
+    if (made < 0) {
+        dukd_fail_memory(f, "the training state", room * sizeof *rows);
+        goto end;
     }
+    count = made;
     const int32_t own_rows = dukd_own_params_rows(own, rows + count);
     if (own_rows < 0) {
         dukd_fail_memory(f, "the training state",
@@ -177,7 +231,7 @@ int dukd_state_write(const char *path, const dukd_learner *l, const dukd_plugin 
         show_field(&fields[i], info, texts[i]);
         entries[entry_count++] = (dukd_st_entry){fields[i].key, texts[i]};
     }
-    snprintf(texts[FIELDS], FIELD_ROOM, "%" PRId64, l->adam.steps);
+    snprintf(texts[FIELDS], FIELD_ROOM, "%" PRId64, adam_steps(l));
     entries[entry_count++] = (dukd_st_entry){"format", FORMAT};
     entries[entry_count++] = (dukd_st_entry){"adam_steps", texts[FIELDS]};
     entries[entry_count++] = (dukd_st_entry){"options", options};
@@ -210,7 +264,7 @@ int dukd_state_open(dukd_state **out, const char *path, dukd_failure *f) {
     }
     for (int i = 0; i < FIELDS; i++) {
         const char *text = dukd_tensor_file_metadata(s->file, fields[i].key);
-        if (text && take_field(&fields[i], &s->info, text)) continue;
+        if (text ? take_field(&fields[i], &s->info, text) : fields[i].optional) continue;
         status = dukd_fail(f, DUKD_FAILED, "%s: its field '%s' is missing or wrong", path, fields[i].key);
         goto fail;
     }
@@ -240,7 +294,7 @@ const char *dukd_state_options(const dukd_state *s) {
 
 static int load_array(const dukd_state *s, const dukd_graph *g, const char *prefix, float *to,
                       dukd_failure *f) {
-    char name[600];
+    char name[900];
     for (int32_t i = 0; i < dukd_graph_param_count(g); i++) {
         const dukd_param *p = dukd_graph_param(g, i);
         snprintf(name, sizeof name, "%s.%.500s", prefix, p->name);
@@ -255,15 +309,25 @@ static int load_array(const dukd_state *s, const dukd_graph *g, const char *pref
     return 0;
 }
 
+static int load_trained(const dukd_state *s, const dukd_trained *t, dukd_failure *f) {
+    named_array arrays[ARRAYS];
+    int status = 0;
+    arrays_of(t, arrays);
+    for (int i = 0; i < ARRAYS && !status; i++)
+        if (arrays[i].values) status = load_array(s, t->graph, arrays[i].prefix, arrays[i].values, f);
+    return status;
+}
+
 int dukd_state_load(const dukd_state *s, dukd_learner *l, const dukd_plugin *plugin, dukd_failure *f) {
     const char *text = dukd_tensor_file_metadata(s->file, "adam_steps");
     char *end = NULL;
     long long steps = text ? strtoll(text, &end, 10) : -1;
     if (steps < 0 || end == text || *end) return bad(s, "its field 'adam_steps' is missing or wrong", f);
-    int status = load_array(s, l->graph, "params", l->weights, f);
-    if (!status) status = load_array(s, l->graph, "exp_avg", l->adam.m, f);
-    if (!status) status = load_array(s, l->graph, "exp_avg_sq", l->adam.v, f);
-    if (!status && l->ema) status = load_array(s, l->graph, "params_ema", l->ema, f);
+    int status = 0;
+    for (uint32_t k = 0; k < DUKD_MAX_NETWORKS && !status; k++) {
+        const dukd_trained *t = dukd_stepper_trained(l->stepper, k);
+        if (t) status = load_trained(s, t, f);
+    }
     if (status) return status;
     const dukd_st_tensor *blob = dukd_tensor_file_find(s->file, "plugin");
     if (!blob || blob->type != DUKD_ST_U8) return bad(s, "it has no state of the plugin", f);
@@ -277,6 +341,10 @@ int dukd_state_load(const dukd_state *s, dukd_learner *l, const dukd_plugin *plu
     dukd_own_params *own = dukd_stepper_own_params(l->stepper);
     status = dukd_own_params_load(own, s->file, s->path, f);
     if (status) return status;
+    for (uint32_t k = 0; k < DUKD_MAX_NETWORKS; k++) {
+        const dukd_trained *t = dukd_stepper_trained(l->stepper, k);
+        if (t && t->adam) t->adam->steps = steps;
+    }
     l->adam.steps = own->adam.steps = steps;
     l->iteration = s->info.iteration;
     dukd_stepper_set_counts(l->stepper, &s->info.counts);

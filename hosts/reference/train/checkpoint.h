@@ -1,7 +1,8 @@
 /* The training state in a file: everything that a run needs to go on as if it had never stopped.
  *
  * training_states/ITER.state is a safetensors file. Tensors: params.NAME and params_ema.NAME (the student and its average),
- * exp_avg.NAME and exp_avg_sq.NAME (Adam's m and v), plugin (the session's blob, u8), and what own_params.h says of parameters that
+ * exp_avg.NAME and exp_avg_sq.NAME (Adam's m and v); the same with "teacher_" in front (or "features_") where that network is
+ * trained too, and then, of a student that shares its teacher's parameters, no moments of its own; plugin (the session's blob, u8), and what own_params.h says of parameters that
  * the plugin brings. Metadata, all text: "format" ("dukd-state 1"), and the fields of dukd_state_info. No random state: every draw is a function of seed and iteration.
  *
  * A state is written aside, fsynced and renamed: what has the name is complete. [one thread] */

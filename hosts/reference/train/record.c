@@ -60,6 +60,8 @@ static void write_cost(dukd_json *j, const dukd_record *r) {
     dukd_json_integer(j, "student_images", c->student_images);
     dukd_json_integer(j, "teacher_passes", c->teacher_passes);
     dukd_json_integer(j, "teacher_images", c->teacher_images);
+    dukd_json_integer(j, "feature_passes", c->feature_passes);
+    dukd_json_integer(j, "feature_images", c->feature_images);
     dukd_json_number(j, "seconds", r->seconds);
     dukd_json_number(j, "seconds_waited_for_data", r->waited);
     dukd_json_integer(j, "peak_resident_bytes", peak_resident_bytes());
@@ -96,6 +98,7 @@ int dukd_record_write(const char *path, const dukd_record *r, dukd_failure *f) {
     dukd_json_object(&j, "networks");
     dukd_json_integer(&j, "student_parameters", r->student_parameters);
     dukd_json_integer(&j, "teacher_parameters", r->teacher_parameters);
+    dukd_json_integer(&j, "feature_parameters", r->feature_parameters);
     dukd_json_close(&j);
     dukd_json_array(&j, "data");
     for (int32_t i = 0; i < r->data_count; i++) {

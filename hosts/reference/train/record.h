@@ -35,11 +35,11 @@ typedef struct {
     const dukd_engine_info *engine;
     const dukd_record_data *data;
     int32_t data_count;
-    int64_t student_parameters, teacher_parameters; /* 0: no teacher */
-    char started[32];                               /* UTC, ISO 8601 */
-    const char *status;                             /* "running", "stopped", "done", "failed" */
-    const char *message;                            /* why it has failed; NULL: it has not */
-    int64_t iteration, resumed_from;                /* resumed_from 0: not resumed */
+    int64_t student_parameters, teacher_parameters, feature_parameters; /* 0: there is no such network */
+    char started[32];                                                   /* UTC, ISO 8601 */
+    const char *status;              /* "running", "stopped", "done", "failed" */
+    const char *message;             /* why it has failed; NULL: it has not */
+    int64_t iteration, resumed_from; /* resumed_from 0: not resumed */
     dukd_step_counts counts;
     double seconds, waited;
     double best_value;

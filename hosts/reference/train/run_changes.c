@@ -13,6 +13,7 @@ static const struct {
     meaning meaning;
 } rules[] = {
     {"network_g", REFUSED},
+    {"train.share_weights", REFUSED},
     {"scale", REFUSED},
     {"manual_seed", REFUSED},
     {"train.optim_g.type", REFUSED},
@@ -33,6 +34,7 @@ static const struct {
     {"path.pretrain_network_g", SILENT}, /* the state holds these weights */
     {"path.param_key_g", SILENT},
     {"path.strict_load_g", SILENT},
+    {"path.init_from_teacher", SILENT},
 };
 
 /* Is `key` the prefix, or in that section? "datasets.val" also stands for val_1. */

@@ -71,12 +71,18 @@ static const dukd_yaml_known host_keys[] = {
 
     {"network_g.**", NULL},
     {"network_t.**", NULL},
+    {"network_f.**", NULL},
 
     {"path.pretrain_network_g", NULL},
     {"path.param_key_g", NULL},
     {"path.strict_load_g", NULL},
     {"path.pretrain_network_t", NULL},
     {"path.param_key_t", NULL},
+    {"path.pretrain_network_f", NULL},
+    {"path.param_key_f", NULL},
+    {"path.strict_load_f", NULL},
+    {"path.random_network_f", NULL},
+    {"path.init_from_teacher", NULL},
     {"path.resume_state", NULL},
     {"path.experiments_root", NULL},
     {"path.results_root", NULL},
@@ -106,6 +112,7 @@ static const dukd_yaml_known host_keys[] = {
     {"train.warmup_iter", NULL},
     {"train.nonfinite", NULL},
     {"train.micro_batches", NULL},
+    {"train.share_weights", NULL},
 
     {"val.val_freq", NULL},
     {"val.save_img", NULL},

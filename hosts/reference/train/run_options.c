@@ -91,6 +91,10 @@ static void fill_defaults(dukd_run_reader *r, const dukd_run_options *o) {
         fill(r, "path.param_key_t", "%s", o->teacher.param_key ? o->teacher.param_key : "~");
         fill(r, "path.strict_load_t", "%s", yes_no(o->teacher.strict));
     }
+    if (o->features.is_set) {
+        fill(r, "path.param_key_f", "%s", o->features.param_key ? o->features.param_key : "~");
+        fill(r, "path.strict_load_f", "%s", yes_no(o->features.strict));
+    }
     fill(r, "train.ema_decay", "!!float %.17g", o->ema_decay);
     fill(r, "train.optim_g.type", "%s", o->sgd ? "SGD" : "Adam");
     if (!o->sgd) {
@@ -215,6 +219,14 @@ static int need_network(const dukd_run_options *o, dukd_failure *f) {
 int dukd_run_options_need_training(const dukd_run_options *o, dukd_failure *f) {
     if (!o->has_train) return missing(o, "datasets.train", "the images to train on", f);
     if (need_network(o, f)) return DUKD_MISUSED;
+    if (o->features.is_set && !o->features.pretrained && !o->features.random)
+        return missing(
+            o, "path.pretrain_network_f",
+            "the weights of network_f. For VGG19 it is torchvision's vgg19-dcbb9e9d.pth, from "
+            "https://download.pytorch.org/models/ (for a test without it: path.random_network_f: true)",
+            f);
+    if (!o->features.is_set && o->features.pretrained)
+        return missing(o, "network_f", "the network of path.pretrain_network_f, {type: VGG19}", f);
     if (!o->total_iter) return missing(o, "train.total_iter", "how many iterations to train", f);
     if (!dukd_yaml_find(dukd_yaml_root(o->memory->doc), "train.optim_g.lr"))
         return missing(o, "train.optim_g.lr", "the learning rate; the paper's is !!float 1e-4", f);

@@ -53,8 +53,10 @@ typedef struct {
     const char *pretrained; /* path.pretrain_network_g or _t; NULL: none */
     const char *pretrained_place;
     const char
-        *param_key; /* path.param_key_g or _t: "params" where absent; NULL (~): names without a prefix */
-    int32_t strict; /* path.strict_load_g or _t; 1 where absent */
+        *param_key;      /* path.param_key_g or _t: "params" where absent; NULL (~): names without a prefix */
+    int32_t strict;      /* path.strict_load_g or _t; 1 where absent */
+    int32_t is_features; /* network_f: any number of output channels */
+    int32_t random;      /* path.random_network_f: random weights are wanted */
 } dukd_run_network;
 
 typedef enum { DUKD_NONFINITE_STOP, DUKD_NONFINITE_SKIP } dukd_nonfinite;
@@ -78,7 +80,10 @@ typedef struct dukd_run_options {
     int32_t val_count, test_count;
     const dukd_run_dataset *val, *test; /* in the file's order */
 
-    dukd_run_network student, teacher; /* network_g, network_t */
+    dukd_run_network student, teacher, features; /* network_g, network_t, network_f */
+    int32_t
+        init_from_teacher; /* path.init_from_teacher: the student starts as the first channels of the teacher */
+    int32_t share_weights; /* train.share_weights: it stays that while both are trained */
 
     const char *resume_state;     /* path.resume_state; NULL: none */
     const char *experiments_root; /* where the run's folder is: default experiments/NAME */

@@ -198,25 +198,42 @@ static void read_network(dukd_run_reader *r, const dukd_run_options *o, const ch
         (long long)upscale, o->scale, scale_place ? scale_place : "");
 }
 
+/* Where a network's weights come from: the keys of `path` that end in _g, _t or _f. */
+static void read_source(dukd_run_reader *r, char letter, const char *key, dukd_run_network *n) {
+    char path[64];
+    snprintf(path, sizeof path, "path.pretrain_network_%c", letter);
+    n->pretrained = dukd_run_file(r, path);
+    n->pretrained_place =
+        r->failed || !n->pretrained ? NULL : dukd_run_place(r, dukd_yaml_find(r->root, path));
+    snprintf(path, sizeof path, "path.param_key_%c", letter);
+    n->param_key = dukd_yaml_is_null(r->root, path) ? NULL : dukd_run_text(r, path, key);
+    snprintf(path, sizeof path, "path.strict_load_%c", letter);
+    n->strict = dukd_run_flag(r, path, 1);
+}
+
+/* A student that is a part of its teacher has no other beginning, and there must be a teacher. */
+static void read_parts(dukd_run_reader *r, dukd_run_options *o) {
+    o->init_from_teacher = dukd_run_flag(r, "path.init_from_teacher", 0);
+    o->share_weights = dukd_run_flag(r, "train.share_weights", 0);
+    const char *key = o->share_weights ? "train.share_weights" : "path.init_from_teacher";
+    if (r->failed || (!o->init_from_teacher && !o->share_weights)) return;
+    if (!o->teacher.is_set)
+        dukd_run_wrong(r, key, "the student is to be a part of its teacher, and there is no network_t");
+    else if (o->student.pretrained)
+        dukd_run_wrong(r, key,
+                       "the student's weights are taken from its teacher: take path.pretrain_network_g out");
+}
+
 void dukd_run_read_networks(dukd_run_reader *r, dukd_run_options *o) {
     read_network(r, o, "network_g", &o->student);
-    o->student.pretrained = dukd_run_file(r, "path.pretrain_network_g");
-    o->student.pretrained_place = r->failed || !o->student.pretrained
-                                      ? NULL
-                                      : dukd_run_place(r, dukd_yaml_find(r->root, "path.pretrain_network_g"));
-    o->student.param_key = dukd_yaml_is_null(r->root, "path.param_key_g")
-                               ? NULL
-                               : dukd_run_text(r, "path.param_key_g", "params");
-    o->student.strict = dukd_run_flag(r, "path.strict_load_g", 1);
+    read_source(r, 'g', "params", &o->student);
     read_network(r, o, "network_t", &o->teacher);
-    o->teacher.pretrained = dukd_run_file(r, "path.pretrain_network_t");
-    o->teacher.pretrained_place = r->failed || !o->teacher.pretrained
-                                      ? NULL
-                                      : dukd_run_place(r, dukd_yaml_find(r->root, "path.pretrain_network_t"));
-    o->teacher.param_key = dukd_yaml_is_null(r->root, "path.param_key_t")
-                               ? NULL
-                               : dukd_run_text(r, "path.param_key_t", "params");
-    o->teacher.strict = dukd_run_flag(r, "path.strict_load_t", 1);
+    read_source(r, 't', "params", &o->teacher);
+    read_network(r, o, "network_f", &o->features);
+    read_source(r, 'f', NULL, &o->features);
+    o->features.is_features = 1;
+    o->features.random = dukd_run_flag(r, "path.random_network_f", 0);
+    read_parts(r, o);
 }
 
 /* ---------------------------------------------------------------- training */

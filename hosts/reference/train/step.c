@@ -3,39 +3,13 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/plugin_load.h"
-#include "train/answers.h"
-#include "train/drops.h"
-#include "train/sgd.h"
-#include "train/step_plan.h"
+#include "train/step_state.h"
 #include "train/weights.h"
-
-struct dukd_stepper {
-    dukd_stepper_options o;
-    dukd_host host;
-    dukd_network *student_net, *teacher_net;
-    dukd_session *session;
-    const dukd_plan *plan;
-    dukd_step_plan slots;
-    dukd_own_params own;    /* that the plugin brings */
-    dukd_answers *answers;  /* NULL: no teacher */
-    const dukd_pass **held; /* [plan->n_passes] */
-    float *gradient;        /* of all parameters */
-    float *input_room;      /* a dense copy of a student's input that is not */
-    int64_t student_weights;
-    int gradient_broken;  /* something that is not finite went into the gradient since it was cleared */
-    int broken;           /* the same in this iteration */
-    int moved;            /* an optimizer step was made since the average was updated */
-    dukd_failure refused; /* why a network cannot compute a tap of the plan */
-    int64_t iteration, first_sample; /* of the part that is run */
-    dukd_exec *fresh;                /* the student's TRAIN exec whose activations are those of fresh_input */
-    const dukd_input *fresh_input;
-    dukd_step_counts counts;
-    dukd_losses losses;
-};
 
 int dukd_all_finite(const float *values, int64_t count) {
     uint32_t bad = 0;
@@ -50,27 +24,29 @@ int dukd_all_finite(const float *values, int64_t count) {
 
 /* ---------------------------------------------------------------- the session */
 
+/* Why there can be no session, in this host's words: of images that a network cannot take, or of a layer that it does not have. */
+static void note_refusal(dukd_stepper *s, const dukd_tap *tap, const char *reason) {
+    const char *name = tap->network < s->networks.count ? s->networks.names[tap->network] : "network";
+    if (tap->layer || tap->from_layer)
+        dukd_fail(&s->refused, DUKD_MISUSED, "the %s has no layer as is asked for ('%.60s'): %s", name,
+                  tap->layer ? tap->layer : "its output", reason);
+    else
+        dukd_fail(
+            &s->refused, DUKD_MISUSED,
+            "the %s cannot compute what each iteration of batches of %d x %d images needs: %s. Images "
+            "scaled down (zoom out) are %d times smaller: change datasets.train.gt_size, or switch zoom "
+            "out off",
+            name, (int)s->o.height, (int)s->o.width, reason, (int)s->o.scale);
+}
+
 static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
                          dukd_error *why) {
     dukd_stepper *s = ctx;
-    const dukd_graph *g = tap->network == 0 ? s->o.student : tap->network == 1 ? s->o.teacher : NULL;
-    if (!g || tap->from_layer || tap->layer || tap->source_kind != DUKD_SOURCE_INPUT) return 1;
-    if (in[1] != dukd_graph_op(g, 0)->channels || in[0] < 1) return 1;
     dukd_failure reason = {0};
-    if (dukd_graph_check_size(g, in[2], in[3], &reason)) {
-        if (why) snprintf(why->message, sizeof why->message, "%.250s", reason.message);
-        dukd_fail(
-            &s->refused, DUKD_MISUSED,
-            "the %s cannot compute what each iteration of batches of %d x %d images needs: %s. Images scaled "
-            "down (zoom out) are %d times smaller: change datasets.train.gt_size, or switch zoom out off",
-            tap->network == 0 ? "student" : "teacher", (int)s->o.height, (int)s->o.width, reason.message,
-            (int)s->o.scale);
-        return 1;
-    }
-    out[0] = in[0];
-    out[1] = dukd_graph_op(g, dukd_graph_output(g))->channels;
-    dukd_graph_size(g, dukd_graph_output(g), in[2], in[3], &out[2]);
-    return 0;
+    if (!dukd_host_tap_shape(&s->networks, tap, in, out, &reason)) return 0;
+    if (why) snprintf(why->message, sizeof why->message, "%.250s", reason.message);
+    note_refusal(s, tap, reason.message);
+    return 1;
 }
 
 static void host_log(void *ctx, int32_t level, const char *message) {
@@ -79,14 +55,14 @@ static void host_log(void *ctx, int32_t level, const char *message) {
 }
 
 static int open_session(dukd_stepper *s, dukd_failure *f) {
-    static const char *const networks[] = {"student", "teacher"};
     const dukd_stepper_options *o = &s->o;
     s->host = (dukd_host){
         .struct_size = DUKD_HOST_SIZE,
-        .n_networks = o->teacher ? 2 : 1,
+        .n_networks = s->networks.count,
         .ctx = s,
-        .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_MODE_TRAIN | DUKD_CAP_PARAMS,
-        .networks = networks,
+        .caps = DUKD_CAP_TWO_STEPS | DUKD_CAP_LAYERS | DUKD_CAP_DERIVED | DUKD_CAP_OTHER_GRAD |
+                DUKD_CAP_MODE_TRAIN | DUKD_CAP_PARAMS,
+        .networks = s->networks.names,
         .tap_shape = tap_shape,
         .log = host_log,
         /* parallel_for stays NULL: plugin and engine use the same OpenMP threads, one after the other. */
@@ -113,152 +89,6 @@ static int open_session(dukd_stepper *s, dukd_failure *f) {
     return dukd_own_params_open(&s->own, o->plugin, s->session, o->adam->options, o->ema != NULL, f);
 }
 
-/* ---------------------------------------------------------------- one pass */
-
-/* Which images of a tap these are, for the draws of its drop paths. */
-static dukd_drop_key key_of(const dukd_stepper *s, const dukd_pass *pass, uint32_t i) {
-    return (dukd_drop_key){.seed = s->o.seed,
-                           .iteration = s->iteration,
-                           .first_sample = s->first_sample,
-                           .batch = s->o.batch / s->o.micro_batches,
-                           .network = pass->taps[i]->network,
-                           .pass = pass->plan_index,
-                           .tap = i};
-}
-
-/* Draws the drop paths of a student's tap in training mode; the same for the same tap, however often it is run. */
-static void set_drops(const dukd_stepper *s, const dukd_pass *pass, uint32_t i, dukd_tap_slot *t) {
-    if (!t->drops) {
-        dukd_exec_set_drops(t->exec, NULL);
-        return;
-    }
-    const dukd_drop_key key = key_of(s, pass, i);
-    dukd_drops_draw(s->o.student, &key, (int32_t)t->shape[0], t->drops);
-    dukd_exec_set_drops(t->exec, t->drops);
-}
-
-/* The student's output for a tap. A pass may have several with a gradient; an engine keeps the activations of the last one
- * alone, and backward runs the others again. */
-static int student_forward(dukd_stepper *s, const dukd_pass *pass, uint32_t i, dukd_failure *f) {
-    dukd_pass_slot *slot = &s->slots.passes[pass->plan_index];
-    const dukd_input *input = pass->inputs[pass->taps[i]->source_id];
-    dukd_tap_slot *t = &slot->taps[i];
-    if (!t->own) { /* the same as an earlier one */
-        for (uint32_t k = 0; k < i; k++)
-            if (slot->taps[k].exec == t->exec && pass->taps[k]->source_id == pass->taps[i]->source_id)
-                t->value.data = slot->taps[k].value.data;
-        return 0;
-    }
-    set_drops(s, pass, i, t);
-    int status = dukd_exec_forward(t->exec, (int32_t)t->shape[0], dukd_dense(input->tensor, s->input_room),
-                                   &t->own, f);
-    if (pass->taps[i]->flags & DUKD_TAP_WANT_GRAD) {
-        s->fresh = t->exec;
-        s->fresh_input = input;
-    }
-    s->counts.student_passes++;
-    s->counts.student_images += t->shape[0];
-    return status;
-}
-
-/* Taps of the same output have one backward together: their gradients add up in the first one's. */
-static void add_gradients_of_twins(const dukd_pass *pass, dukd_pass_slot *slot, uint32_t i) {
-    dukd_tap_slot *t = &slot->taps[i];
-    const int64_t size = t->shape[0] * t->shape[1] * t->shape[2] * t->shape[3];
-    for (uint32_t k = i + 1; k < pass->n_taps; k++) {
-        const dukd_tap_slot *twin = &slot->taps[k];
-        if (twin->exec != t->exec || twin->own || pass->taps[k]->source_id != pass->taps[i]->source_id)
-            continue;
-        float *to = t->grad.data;
-        const float *from = twin->grad.data;
-        for (int64_t e = 0; e < size; e++) to[e] += from[e];
-    }
-}
-
-static int student_backward(dukd_stepper *s, const dukd_pass *pass, uint32_t i, dukd_failure *f) {
-    dukd_pass_slot *slot = &s->slots.passes[pass->plan_index];
-    dukd_tap_slot *t = &slot->taps[i];
-    const dukd_input *input = pass->inputs[pass->taps[i]->source_id];
-    const float *gradient = t->grad.data;
-    int status = 0;
-    if (!t->own) return 0; /* done with the tap that it is the same as */
-    add_gradients_of_twins(pass, slot, i);
-    if (s->fresh != t->exec || s->fresh_input != input) {
-        set_drops(s, pass, i, t);
-        status = dukd_exec_forward(t->exec, (int32_t)t->shape[0], dukd_dense(input->tensor, s->input_room),
-                                   &t->own, f);
-        s->counts.student_passes++;
-        s->counts.student_images += t->shape[0];
-    }
-    s->fresh = NULL; /* backward uses the activations up */
-    return status ? status : dukd_exec_backward(t->exec, &gradient, s->gradient, NULL, f);
-}
-
-static int optimize(dukd_stepper *s, double rate, dukd_failure *f) {
-    if (!dukd_all_finite(s->gradient, s->student_weights) || !dukd_all_finite(s->own.gradient, s->own.count))
-        s->gradient_broken = 1;
-    if (s->gradient_broken) {
-        s->broken = 1;
-        s->counts.skipped_steps++;
-        return 0;
-    }
-    if (s->o.sgd)
-        dukd_sgd_step(rate, s->o.adam->options.weight_decay, s->gradient, s->o.weights, s->student_weights);
-    else
-        dukd_adam_step(s->o.adam, rate, s->gradient, s->o.weights);
-    dukd_own_params_optimize(&s->own, s->o.sgd, rate);
-    s->counts.optimizer_steps++;
-    s->moved = 1;
-    s->fresh = NULL;
-    return dukd_network_set_weights(s->student_net, s->o.weights, f);
-}
-
-static int submit(dukd_stepper *s, const dukd_pass *pass, dukd_failure *f) {
-    dukd_pass_slot *slot = &s->slots.passes[pass->plan_index];
-    const dukd_submit message = {
-        .struct_size = DUKD_SUBMIT_SIZE,
-        .pass_id = pass->id,
-        .n_taps = pass->n_taps,
-        .values = slot->values,
-        .grads = slot->grads,
-        .grad_scale = 1,
-    };
-    dukd_error e = dukd_error_ready();
-    int32_t code = s->o.plugin->submit_pass(s->session, &message, &e);
-    return code == DUKD_OK ? 0 : dukd_fail_plugin(f, "submit_pass", code, &e);
-}
-
-static int run_pass(dukd_stepper *s, const dukd_pass *pass, double rate, dukd_failure *f) {
-    dukd_pass_slot *slot = &s->slots.passes[pass->plan_index];
-    int status = 0;
-    if (pass->flags & DUKD_PASS_ZERO_GRAD_BEFORE) {
-        memset(s->gradient, 0, (size_t)s->student_weights * sizeof *s->gradient);
-        dukd_own_params_clear(&s->own);
-        s->gradient_broken = 0;
-    }
-    for (uint32_t i = 0; i < pass->n_taps && !status; i++) {
-        dukd_tap_slot *t = &slot->taps[i];
-        if (pass->taps[i]->network == 0)
-            status = student_forward(s, pass, i, f);
-        else
-            t->value.data = dukd_answers_value(s->answers, t->ticket);
-        /* An infinite output can have a finite gradient: sign(inf). To leave a step out one has to look before it. */
-        if (!status && s->o.nonfinite == DUKD_NONFINITE_SKIP &&
-            !dukd_all_finite(t->value.data, t->shape[0] * t->shape[1] * t->shape[2] * t->shape[3]))
-            s->gradient_broken = 1;
-    }
-    if (!status) status = submit(s, pass, f);
-    for (uint32_t i = pass->n_taps; pass->flags & DUKD_PASS_BACKWARD && i > 0 && !status; i--)
-        if (pass->taps[i - 1]->flags & DUKD_TAP_WANT_GRAD) status = student_backward(s, pass, i - 1, f);
-    if (!status && pass->flags & DUKD_PASS_OPTIMIZE_AFTER) status = optimize(s, rate, f);
-    if (!status && pass->flags & DUKD_PASS_EMA_AFTER && s->o.ema && s->moved) {
-        dukd_ema_update(s->o.ema, s->o.weights, s->student_weights, s->o.ema_decay);
-        dukd_own_params_average(&s->own, s->o.ema_decay);
-        s->moved = 0;
-    }
-    return status;
-}
-
 /* ---------------------------------------------------------------- one iteration */
 
 /* Takes passes until the plugin has none to give; *done: it has no more at all. */
@@ -281,21 +111,25 @@ static int collect(dukd_stepper *s, const dukd_pass **held, uint32_t *count, int
     }
 }
 
-static int ask_teacher(dukd_stepper *s, const dukd_pass *const *held, uint32_t count, dukd_failure *f) {
+/* What the passes ask of frozen networks. */
+static int ask(dukd_stepper *s, const dukd_pass *const *held, uint32_t count, dukd_failure *f) {
     int status = 0;
-    for (uint32_t p = 0; p < count; p++)
-        for (uint32_t i = 0; i < held[p]->n_taps && !status; i++) {
-            const dukd_tap *tap = held[p]->taps[i];
-            dukd_tap_slot *slot = &s->slots.passes[held[p]->plan_index].taps[i];
-            if (tap->network == 0) continue;
-            if (slot->drops) {
-                const dukd_drop_key key = key_of(s, held[p], i);
-                dukd_drops_draw(s->o.teacher, &key, (int32_t)slot->shape[0], slot->drops);
+    for (uint32_t p = 0; p < count; p++) {
+        dukd_pass_slot *slot = &s->slots.passes[held[p]->plan_index];
+        for (int32_t k = 0; k < slot->group_count && !status; k++) {
+            dukd_tap_group *g = &slot->groups[k];
+            if (!g->asked) continue;
+            if (g->drops) {
+                const dukd_drop_key key = dukd_step_key(s, held[p], g->first);
+                dukd_drops_draw(s->networks.graphs[g->network], &key, (int32_t)g->in_shape[0], g->drops);
             }
-            status = dukd_answers_want(s->answers, held[p]->inputs[tap->source_id]->tensor, slot->drops,
-                                       &slot->ticket, f);
+            status = dukd_answers_want(s->answers[g->network], held[p]->inputs[g->source_id]->tensor,
+                                       g->outputs, g->output_count, g->drops, &g->ticket, f);
         }
-    return status || !s->answers ? status : dukd_answers_run(s->answers, f);
+    }
+    for (int i = 0; i < DUKD_MAX_NETWORKS && !status; i++)
+        if (s->answers[i]) status = dukd_answers_run(s->answers[i], f);
+    return status;
 }
 
 static int run_part(dukd_stepper *s, const dukd_step *step, double rate, dukd_failure *f) {
@@ -306,13 +140,14 @@ static int run_part(dukd_stepper *s, const dukd_step *step, double rate, dukd_fa
     s->first_sample = step->first_sample;
     int32_t code = s->o.plugin->begin_step(s->session, step, &e);
     if (code != DUKD_OK) return dukd_fail_plugin(f, "begin_step", code, &e);
-    if (s->answers) dukd_answers_begin(s->answers);
+    for (int i = 0; i < DUKD_MAX_NETWORKS; i++)
+        if (s->answers[i]) dukd_answers_begin(s->answers[i]);
     s->fresh = NULL;
     int status = 0;
     while (!done && !status) {
         status = collect(s, s->held, &count, &done, f);
-        if (!status) status = ask_teacher(s, s->held, count, f);
-        for (uint32_t i = 0; i < count && !status; i++) status = run_pass(s, s->held[i], rate, f);
+        if (!status) status = ask(s, s->held, count, f);
+        for (uint32_t i = 0; i < count && !status; i++) status = dukd_step_run_pass(s, s->held[i], rate, f);
     }
     if (status) {
         s->o.plugin->cancel_step(s->session, NULL);
@@ -391,30 +226,42 @@ dukd_own_params *dukd_stepper_own_params(dukd_stepper *s) {
     return &s->own;
 }
 const float *dukd_stepper_gradient(const dukd_stepper *s) {
-    return s->gradient;
+    return s->sets[0].gradient;
+}
+const dukd_trained *dukd_stepper_trained(const dukd_stepper *s, uint32_t i) {
+    return i < DUKD_MAX_NETWORKS && s->sets[i].graph ? &s->sets[i] : NULL;
+}
+
+/* Adds `sign` times what this stepper has run of each network. */
+static void add_runs(const dukd_stepper *s, dukd_step_counts *c, int sign) {
+    for (uint32_t i = 0; i < s->networks.count; i++) {
+        int64_t passes = s->run_passes[i], images = s->run_images[i];
+        if (s->answers[i]) {
+            const dukd_answer_counts a = dukd_answers_counts(s->answers[i]);
+            passes += a.passes;
+            images += a.images;
+        }
+        int64_t *const sums[][2] = {{&c->student_passes, &c->student_images},
+                                    {&c->teacher_passes, &c->teacher_images},
+                                    {&c->feature_passes, &c->feature_images}};
+        *sums[s->networks.roles[i]][0] += sign * passes;
+        *sums[s->networks.roles[i]][1] += sign * images;
+    }
 }
 
 dukd_step_counts dukd_stepper_counts(const dukd_stepper *s) {
     dukd_step_counts c = s->counts;
-    if (s->answers) {
-        const dukd_answer_counts a = dukd_answers_counts(s->answers);
-        c.teacher_passes += a.passes;
-        c.teacher_images += a.images;
-    }
+    add_runs(s, &c, 1);
     return c;
 }
 
 void dukd_stepper_set_counts(dukd_stepper *s, const dukd_step_counts *counts) {
     s->counts = *counts;
-    if (s->answers) {
-        const dukd_answer_counts a = dukd_answers_counts(s->answers);
-        s->counts.teacher_passes -= a.passes;
-        s->counts.teacher_images -= a.images;
-    }
+    add_runs(s, &s->counts, -1);
 }
 
 int dukd_stepper_weights_changed(dukd_stepper *s, dukd_failure *f) {
-    return dukd_network_set_weights(s->student_net, s->o.weights, f);
+    return dukd_step_set_weights(s, f);
 }
 
 /* ---------------------------------------------------------------- life */
@@ -431,12 +278,55 @@ static int64_t largest_input(const dukd_plan *plan) {
     return most;
 }
 
+/* What the plan trains, and what is trained as a part of it. */
+static int make_sets(dukd_stepper *s, dukd_failure *f) {
+    const dukd_stepper_options *o = &s->o;
+    const float *const start[] = {o->weights, o->teacher_weights, o->features_weights}; /* by role */
+    static const char *const prefixes[] = {"", "teacher_", "features_"};
+    int status =
+        dukd_trained_borrow(&s->sets[0], o->student, o->weights, o->ema, o->share ? NULL : o->adam, f);
+    for (uint32_t i = 1; i < s->networks.count && !status; i++)
+        if (dukd_plan_trains(s->plan, i))
+            status = dukd_trained_create(&s->sets[i], s->networks.graphs[i], prefixes[s->networks.roles[i]],
+                                         start[s->networks.roles[i]], o->adam->options, o->ema != NULL, f);
+    if (status || !o->share) return status;
+    if (!o->teacher || !s->sets[1].graph)
+        return dukd_fail(
+            f, DUKD_MISUSED,
+            "train.share_weights: the student is a part of a teacher that is trained with it, but "
+            "nothing trains the teacher here: train.terms with csd does (path.init_from_teacher: "
+            "true starts a student from its teacher's channels and trains it alone)");
+    status = dukd_share_open(&s->share, o->student, o->teacher, f);
+    if (status) return status;
+    dukd_share_take(&s->share, s->sets[1].weights, o->weights);
+    if (o->ema) dukd_share_take(&s->share, s->sets[1].ema, o->ema);
+    return 0;
+}
+
 static int make_networks(dukd_stepper *s, dukd_failure *f) {
-    int status = dukd_network_create(&s->student_net, s->o.engine, s->o.student, s->o.precision, f);
-    if (!status) status = dukd_network_set_weights(s->student_net, s->o.weights, f);
-    if (status || !s->o.teacher) return status;
-    status = dukd_network_create(&s->teacher_net, s->o.engine, s->o.teacher, s->o.precision, f);
-    return status ? status : dukd_network_set_weights(s->teacher_net, s->o.teacher_weights, f);
+    const dukd_stepper_options *o = &s->o;
+    int status = 0;
+    for (uint32_t i = 0; i < s->networks.count && !status; i++) {
+        const dukd_role role = s->networks.roles[i];
+        const float *frozen = role == DUKD_ROLE_TEACHER ? o->teacher_weights : o->features_weights;
+        status = dukd_network_create(&s->compiled[i], o->engine, s->networks.graphs[i], o->precision, f);
+        if (!status && !s->sets[i].graph) status = dukd_network_set_weights(s->compiled[i], frozen, f);
+    }
+    return status ? status : dukd_step_set_weights(s, f);
+}
+
+static int make_answers(dukd_stepper *s, dukd_failure *f) {
+    int status = 0;
+    for (uint32_t i = 1; i < s->networks.count && !status; i++) {
+        int32_t count = 0;
+        dukd_question *questions = dukd_step_plan_questions(&s->slots, i, &count);
+        if (!questions) return dukd_fail_memory(f, "the questions of a step", sizeof *questions);
+        if (count)
+            status = dukd_answers_create(&s->answers[i], s->compiled[i], s->networks.graphs[i], questions,
+                                         count, f);
+        free(questions);
+    }
+    return status;
 }
 
 int dukd_stepper_create(dukd_stepper **out, const dukd_stepper_options *options, dukd_failure *f) {
@@ -444,22 +334,18 @@ int dukd_stepper_create(dukd_stepper **out, const dukd_stepper_options *options,
     dukd_stepper *s = calloc(1, sizeof *s);
     if (!s) return dukd_fail_memory(f, "the trainer", sizeof *s);
     s->o = *options;
-    s->student_weights = dukd_graph_weights(options->student);
-    const dukd_graph *const graphs[] = {options->student, options->teacher};
+    s->networks = dukd_host_networks_of(options->student, options->teacher, options->features);
     int status = open_session(s, f); /* first: it refuses what is wrong before anything large is made */
+    if (!status) status = make_sets(s, f);
     if (!status) status = make_networks(s, f);
-    if (!status)
-        status =
-            dukd_step_plan_create(&s->slots, s->plan, graphs, options->teacher ? 2 : 1, s->student_net, f);
-    if (!status && options->teacher)
-        status = dukd_answers_create(&s->answers, s->teacher_net, options->teacher, s->plan, 1, f);
+    if (!status) status = dukd_step_plan_create(&s->slots, s->plan, &s->networks, s->compiled, f);
+    if (!status) status = make_answers(s, f);
     if (status) goto fail;
-    s->gradient = dukd_weights_alloc(s->student_weights);
-    s->input_room = dukd_weights_alloc(largest_input(s->plan));
+    const int64_t largest = largest_input(s->plan);
+    s->input_room = dukd_weights_alloc(largest);
     s->held = calloc((size_t)s->plan->n_passes + 1, sizeof *s->held);
-    if (!s->gradient || !s->input_room || !s->held) {
-        status =
-            dukd_fail_memory(f, "the gradient", (unsigned long long)s->student_weights * sizeof *s->gradient);
+    if (!s->input_room || !s->held) {
+        status = dukd_fail_memory(f, "an input", (unsigned long long)largest * sizeof *s->input_room);
         goto fail;
     }
     *out = s;
@@ -471,13 +357,15 @@ fail:
 
 void dukd_stepper_destroy(dukd_stepper *s) {
     if (!s) return;
-    dukd_answers_destroy(s->answers);
+    for (int i = 0; i < DUKD_MAX_NETWORKS; i++) dukd_answers_destroy(s->answers[i]);
     dukd_step_plan_free(&s->slots); /* before the session, whose plan it reads */
     s->o.plugin->destroy_session(s->session);
     dukd_own_params_free(&s->own);
-    dukd_network_destroy(s->student_net);
-    dukd_network_destroy(s->teacher_net);
-    free(s->gradient);
+    for (int i = 0; i < DUKD_MAX_NETWORKS; i++) {
+        dukd_network_destroy(s->compiled[i]);
+        dukd_trained_free(&s->sets[i]);
+    }
+    dukd_share_close(&s->share);
     free(s->input_room);
     free((void *)s->held);
     free(s);

@@ -1,9 +1,11 @@
 /* One training iteration through the plugin's step protocol: passes and taps in, moved weights out.
  *
  * The stepper knows passes, not distillation (abi/dukd_plugin.h says what a host does). Passes are collected until the plugin
- * says WAIT or DONE; the teacher's taps of the collected ones are answered together (answers.h); then, pass by pass in the
- * plugin's order: clear the gradient where it says so, student forward, submit, backward, optimizer and average where it says
- * so. In training mode (DUKD_TAP_MODE_TRAIN) drop paths are drawn (drops.h), for the student and for the teacher.
+ * says WAIT or DONE; what they ask of frozen networks about inputs is answered together (answers.h); then, pass by pass in the
+ * plugin's order: clear the gradients where it says so, forward, submit, backward, optimizer and average where it says so. Taps
+ * of one network on one source are one forward and one backward (step_plan.h); backward runs through groups of taps in reverse, so that
+ * what flows through a derived tap is in the gradient of its source when that one's turn comes. Networks other than the student are trained where the plan
+ * says so (trained.h). In training mode (DUKD_TAP_MODE_TRAIN) drop paths are drawn (drops.h), for the student and for the teacher.
  *
  * With micro_batches m the batch is stepped through in m equal parts whose gradients add up. [one thread] */
 #ifndef DUKD_STEP_H
@@ -17,6 +19,7 @@
 #include "train/adam.h"
 #include "train/own_params.h"
 #include "train/run_options.h"
+#include "train/trained.h"
 
 typedef struct dukd_stepper dukd_stepper;
 
@@ -34,7 +37,11 @@ typedef struct {
     dukd_adam *adam;
     int32_t sgd;               /* 1: plain gradient descent, of adam's options with its weight_decay alone */
     const dukd_graph *teacher; /* NULL: none */
-    const float *teacher_weights;
+    const float *teacher_weights; /* where it is trained it begins with these */
+    const dukd_graph *features;   /* NULL: none */
+    const float *features_weights;
+    int32_t
+        share; /* 1: the student's parameters are a part of the teacher's (share.h), from which `weights` and `ema` are taken */
     int32_t scale;
     int32_t batch;         /* images an iteration */
     int32_t height, width; /* of LR */
@@ -51,6 +58,7 @@ typedef struct {
     int64_t images;                         /* of batches */
     int64_t student_passes, student_images; /* forward runs, and their images */
     int64_t teacher_passes, teacher_images;
+    int64_t feature_passes, feature_images;
 } dukd_step_counts;
 
 /* Makes the plugin's session, compiles the networks for every shape of its plan and allocates all that a step needs. Everything
@@ -69,9 +77,12 @@ dukd_step_counts dukd_stepper_counts(const dukd_stepper *s);
 void dukd_stepper_set_counts(dukd_stepper *s, const dukd_step_counts *counts); /* of a resumed run */
 dukd_session *dukd_stepper_session(const dukd_stepper *s);
 dukd_own_params *dukd_stepper_own_params(dukd_stepper *s); /* that the plugin brings; of count 0: none */
-const float *dukd_stepper_gradient(const dukd_stepper *s); /* flat, as the last optimizer step used it */
-int dukd_stepper_weights_changed(dukd_stepper *s,
-                                 dukd_failure *f); /* the caller has changed the student's weights */
+/* The student's, flat, as the last optimizer step used it; zeros where it shares the teacher's parameters: it is in that one's set. */
+const float *dukd_stepper_gradient(const dukd_stepper *s);
+/* What is trained, the student first; NULL: network i is not, or is not there. For training states. */
+const dukd_trained *dukd_stepper_trained(const dukd_stepper *s, uint32_t i);
+/* The caller has changed the weights of what is trained. */
+int dukd_stepper_weights_changed(dukd_stepper *s, dukd_failure *f);
 
 /* 1 where every element is finite. */
 int dukd_all_finite(const float *values, int64_t count);

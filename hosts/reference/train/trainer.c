@@ -104,20 +104,29 @@ static int log_line(dukd_run *r, pace *p, int64_t epoch, dukd_failure *f) {
 
 /* ---------------------------------------------------------------- files */
 
-static int save_network(dukd_run *r, const char *label, dukd_failure *f) {
-    char path[8192], iteration[32], scale[16];
-    snprintf(path, sizeof path, "%s/net_g_%s.safetensors", r->folder.models, label);
+static int save_one(dukd_run *r, char letter, const dukd_trained *t, const dukd_model_spec *spec,
+                    const char *label, dukd_failure *f) {
+    char path[8192], iteration[32], scale[16], network[1024];
+    snprintf(path, sizeof path, "%s/net_%c_%s.safetensors", r->folder.models, letter, label);
     snprintf(iteration, sizeof iteration, "%" PRId64, r->learner.iteration);
     snprintf(scale, sizeof scale, "%d", r->o->scale);
-    char network[1024];
-    dukd_model_spec_text(&r->o->student.spec, network, sizeof network);
+    dukd_model_spec_text(spec, network, sizeof network);
     const dukd_st_entry entries[] = {{"format", "pt"},
                                      {"run", r->o->name},
                                      {"iteration", iteration},
                                      {"scale", scale},
                                      {"network_g", network}};
-    return dukd_weights_save(path, r->learner.graph, r->learner.weights, r->learner.ema, entries,
-                             sizeof entries / sizeof *entries, f);
+    return dukd_weights_save(path, t->graph, t->weights, t->ema, entries, sizeof entries / sizeof *entries,
+                             f);
+}
+
+/* The student, and the teacher where it is trained: each a network of its own, that any command reads. */
+static int save_network(dukd_run *r, const char *label, dukd_failure *f) {
+    const dukd_trained *student = dukd_stepper_trained(r->learner.stepper, 0),
+                       *teacher = r->teacher.graph ? dukd_stepper_trained(r->learner.stepper, 1) : NULL;
+    int status = save_one(r, 'g', student, &r->o->student.spec, label, f);
+    if (!status && teacher) status = save_one(r, 't', teacher, &r->o->teacher.spec, label, f);
+    return status;
 }
 
 /* The network first, the state last: a state on disk says that everything of its iteration is there. */

@@ -22,8 +22,8 @@ typedef struct {
     dukd_run_log log;
     dukd_experiment folder;
     dukd_engine *engine;
-    dukd_ready_network student, teacher; /* the teacher's graph is NULL where there is none */
-    float *start_ema;                    /* the student's params_ema from its file; NULL: none */
+    dukd_ready_network student, teacher, features; /* graph NULL: there is no teacher, no feature extractor */
+    float *start_ema;                              /* the student's params_ema from its file; NULL: none */
     dukd_dataset *train_set;
     dukd_loader *loader;
     dukd_batch_source batches;

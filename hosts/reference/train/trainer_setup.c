@@ -9,6 +9,7 @@
 #include "common/atomic_file.h"
 #include "dukd_revision.h"
 #include "train/run_changes.h"
+#include "train/share.h"
 #include "train/trainer_run.h"
 
 #define AHEAD 2 /* batches kept ready */
@@ -134,6 +135,33 @@ static int open_average(dukd_run *r, dukd_failure *f) {
     return status;
 }
 
+/* The student's first weights where they are the teacher's first channels. (With shared weights the stepper takes them.) */
+static int start_from_teacher(dukd_run *r, dukd_failure *f) {
+    dukd_share share = {0};
+    dukd_failure why = {0};
+    const dukd_run_options *o = r->o;
+    if (!o->init_from_teacher && !o->share_weights) return 0;
+    const int status = dukd_share_open(&share, r->student.graph, r->teacher.graph, &why);
+    if (status == DUKD_MISUSED)
+        return dukd_run_wrong_key(o, o->share_weights ? "train.share_weights" : "path.init_from_teacher",
+                                  &why, f);
+    if (status) return dukd_fail(f, status, "%s", why.message);
+    dukd_share_take(&share, r->teacher.weights, r->student.weights);
+    dukd_share_close(&share);
+    if (!r->resumed) dukd_run_log_info(&r->log, "student: starts as the first channels of the teacher");
+    return 0;
+}
+
+static int open_features(dukd_run *r, dukd_failure *f) {
+    const dukd_run_network *from = &r->o->features;
+    const int status = dukd_ready_network_open(&r->features, from, r->o->seed, f);
+    if (status) return status;
+    log_load(r, "features", from, &r->features);
+    if (!from->pretrained)
+        dukd_run_log_warn(&r->log, "features: RANDOM weights, as path.random_network_f asks: for tests only");
+    return 0;
+}
+
 static int open_networks(dukd_run *r, dukd_failure *f) {
     dukd_run_network student = r->o->student;
     if (r->resumed) student.pretrained = NULL; /* the state holds its weights */
@@ -141,10 +169,12 @@ static int open_networks(dukd_run *r, dukd_failure *f) {
     if (status) return status;
     log_load(r, "student", &student, &r->student);
     status = open_average(r, f);
-    if (status || !r->o->teacher.is_set) return status;
-    status = dukd_ready_network_open(&r->teacher, &r->o->teacher, r->o->seed, f);
-    if (!status) log_load(r, "teacher", &r->o->teacher, &r->teacher);
-    return status;
+    if (!status && r->o->teacher.is_set) {
+        status = dukd_ready_network_open(&r->teacher, &r->o->teacher, r->o->seed, f);
+        if (!status) log_load(r, "teacher", &r->o->teacher, &r->teacher);
+    }
+    if (!status) status = start_from_teacher(r, f);
+    return status || !r->o->features.is_set ? status : open_features(r, f);
 }
 
 /* ---------------------------------------------------------------- data */
@@ -234,6 +264,9 @@ static int open_learner(dukd_run *r, dukd_failure *f) {
                  .sgd = o->sgd,
                  .teacher = r->teacher.graph,
                  .teacher_weights = r->teacher.weights,
+                 .features = r->features.graph,
+                 .features_weights = r->features.weights,
+                 .share = o->share_weights,
                  .scale = o->scale,
                  .batch = o->train_data.batch,
                  .height = side,
@@ -327,6 +360,12 @@ static void log_start(dukd_run *r) {
     if (r->teacher.graph)
         dukd_run_log_info(log, "teacher: %s, %lld parameters", o->teacher.spec.type->name,
                           (long long)dukd_graph_weights(r->teacher.graph));
+    if (r->features.graph)
+        dukd_run_log_info(log, "features: %s, %lld parameters", o->features.spec.type->name,
+                          (long long)dukd_graph_weights(r->features.graph));
+    if (r->teacher.graph && dukd_stepper_trained(r->learner.stepper, 1))
+        dukd_run_log_info(log, "the teacher is trained, too%s",
+                          o->share_weights ? "; the student is the first channels of it" : "");
     dukd_run_log_info(
         log,
         "training images: %lld in %s, patches %d -> %d, batch %d (global batch %d), %lld iterations an epoch",
@@ -362,6 +401,7 @@ static void begin_record(dukd_run *r) {
     r->record.engine = dukd_engine_get_info(r->engine);
     r->record.student_parameters = r->learner.count;
     r->record.teacher_parameters = r->teacher.graph ? dukd_graph_weights(r->teacher.graph) : 0;
+    r->record.feature_parameters = r->features.graph ? dukd_graph_weights(r->features.graph) : 0;
     dukd_record_time(r->record.started);
 }
 
@@ -403,6 +443,7 @@ void dukd_run_close(dukd_run *r) {
     dukd_dataset_close(r->train_set);
     dukd_ready_network_close(&r->student);
     dukd_ready_network_close(&r->teacher);
+    dukd_ready_network_close(&r->features);
     dukd_engine_destroy(r->engine);
     dukd_state_close(r->resumed);
     dukd_metrics_log_close(&r->metrics);

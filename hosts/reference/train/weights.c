@@ -87,6 +87,15 @@ end:
 
 /* ---------------------------------------------------------------- networks of an option file */
 
+/* Random features that say something in every layer: U(+-1/sqrt(fan in)) shrinks by each ReLU; with +-sqrt(6 / fan in) (He et al.
+ * 2015) and no biases the values keep their size. */
+static void widen(const dukd_graph *g, float *weights) {
+    for (int32_t i = 0; i < dukd_graph_param_count(g); i++) {
+        const dukd_param *p = dukd_graph_param(g, i);
+        for (int64_t k = 0; k < p->count; k++) weights[p->offset + k] *= p->ndim == 4 ? sqrtf(6) : 0;
+    }
+}
+
 int dukd_ready_network_open(dukd_ready_network *out, const dukd_run_network *from, uint64_t seed,
                             dukd_failure *f) {
     *out = (dukd_ready_network){0};
@@ -94,7 +103,7 @@ int dukd_ready_network_open(dukd_ready_network *out, const dukd_run_network *fro
     if (status) return status;
     const int32_t channels = dukd_graph_op(out->graph, 0)->channels,
                   result = dukd_graph_op(out->graph, dukd_graph_output(out->graph))->channels;
-    if (channels != 3 || result != 3) {
+    if (channels != 3 || (result != 3 && !from->is_features)) {
         status =
             dukd_fail(f, DUKD_MISUSED, "a network with %d input and %d output channels: images have 3 and 3",
                       channels, result);
@@ -107,6 +116,7 @@ int dukd_ready_network_open(dukd_ready_network *out, const dukd_run_network *fro
         goto fail;
     }
     dukd_graph_init(out->graph, seed, out->weights);
+    if (from->is_features) widen(out->graph, out->weights);
     if (from->pretrained) {
         dukd_failure why = {0};
         status = dukd_weights_load(from->pretrained, from->param_key, from->strict, from->spec.type,

@@ -80,7 +80,7 @@ static int32_t find_param(const reader *d, const char *bare, int *aliased) {
     if (p >= 0 || !d->type) return p;
     const dukd_model_alias *a = dukd_model_find_alias(d->type, bare, ours, sizeof ours);
     *aliased = 1;
-    return a && !a->mean ? dukd_graph_find_param(d->g, ours) : -1;
+    return a && !a->mean && a->ours ? dukd_graph_find_param(d->g, ours) : -1;
 }
 
 /* Which key to read with; see weights.h. NULL: none fits. */
@@ -157,7 +157,7 @@ static int take_tensor(const reader *d, const dukd_st_tensor *t, const char *bar
         const dukd_model_alias *a = d->type ? dukd_model_find_alias(d->type, bare, ours, sizeof ours) : NULL;
         if (a && a->mean)
             check_mean(d, t, bare, a->mean);
-        else if (!is_constant(d->g, bare))
+        else if (!(a && !a->ours) && !is_constant(d->g, bare))
             note(d->r, DUKD_WEIGHTS_UNUSED, "%s is none of its parameters (%s)", dukd_st_print(bare).text,
                  shape.text);
         return DUKD_DONE;

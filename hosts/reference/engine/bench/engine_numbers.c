@@ -42,10 +42,13 @@ static int write_numbers(const char *folder, const char *name, const float *data
 
 static int run(const dukd_graph *g, const dukd_exec_spec *spec, dukd_precision precision, const char *folder,
                dukd_failure *f) {
-    int64_t pixels = (int64_t)spec->batch * 3 * spec->height * spec->width, up = dukd_graph_upscale(g);
-    int64_t weight_count = dukd_graph_weights(g);
+    int64_t pixels = (int64_t)spec->batch * 3 * spec->height * spec->width;
+    int64_t weight_count = dukd_graph_weights(g), size[2];
+    const dukd_value last = dukd_graph_output(g);
+    dukd_graph_size(g, last, spec->height, spec->width, size);
+    const int64_t out_count = (int64_t)spec->batch * dukd_graph_op(g, last)->channels * size[0] * size[1];
     numbers weights = {0}, input = {0}, cotangent = {0};
-    float *output = calloc((size_t)(pixels * up * up), sizeof *output),
+    float *output = calloc((size_t)out_count, sizeof *output),
           *d_input = calloc((size_t)pixels, sizeof *d_input);
     float *d_weights = calloc((size_t)weight_count, sizeof *d_weights);
     dukd_engine *e = NULL;
@@ -53,12 +56,12 @@ static int run(const dukd_graph *g, const dukd_exec_spec *spec, dukd_precision p
     dukd_exec *x = NULL;
     int status = DUKD_FAILED;
     if (!output || !d_input || !d_weights) {
-        dukd_fail_memory(f, "numbers", (unsigned long long)(pixels * up * up) * sizeof *output);
+        dukd_fail_memory(f, "numbers", (unsigned long long)out_count * sizeof *output);
         goto fail;
     }
     if (!read_numbers(&weights, folder, "weights", weight_count) ||
         !read_numbers(&input, folder, "input", pixels) ||
-        !read_numbers(&cotangent, folder, "cotangent", pixels * up * up))
+        !read_numbers(&cotangent, folder, "cotangent", out_count))
         goto fail;
     const float *d_output = cotangent.data;
     status = dukd_engine_create(&e, "auto", 0, f);
@@ -68,7 +71,7 @@ static int run(const dukd_graph *g, const dukd_exec_spec *spec, dukd_precision p
     if (status == DUKD_DONE) status = dukd_exec_forward(x, spec->batch, input.data, &output, f);
     if (status == DUKD_DONE) status = dukd_exec_backward(x, &d_output, d_weights, d_input, f);
     if (status != DUKD_DONE) goto fail;
-    if (!write_numbers(folder, "output", output, pixels * up * up) ||
+    if (!write_numbers(folder, "output", output, out_count) ||
         !write_numbers(folder, "d_input", d_input, pixels) ||
         !write_numbers(folder, "d_weights", d_weights, weight_count))
         status = DUKD_FAILED;

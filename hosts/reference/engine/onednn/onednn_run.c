@@ -162,6 +162,7 @@ static int run_range(const run *r, int32_t first, int32_t end, dukd_failure *f) 
     for (int32_t i = first; i < end; i++) {
         const onednn_step *s = &r->program->steps[i];
         if (s->for_input && !r->d_input) continue;
+        if (s->kind == STEP_WEIGHTS_GRADIENT && !r->d_weights) continue;
         double begin = e->now ? e->now() : 0;
         int status = run_step(r, s, f);
         if (status != DUKD_DONE) return status;

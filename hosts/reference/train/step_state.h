@@ -1,0 +1,46 @@
+/* A stepper's insides: what step.c (session, iteration, life) and step_pass.c (one pass) share. Only for these two. */
+#ifndef DUKD_STEP_STATE_H
+#define DUKD_STEP_STATE_H
+
+#include "train/answers.h"
+#include "train/drops.h"
+#include "train/host_networks.h"
+#include "train/share.h"
+#include "train/step.h"
+#include "train/step_plan.h"
+
+struct dukd_stepper {
+    dukd_stepper_options o;
+    dukd_host host;
+    dukd_host_networks networks;
+    dukd_network *compiled[DUKD_MAX_NETWORKS];
+    dukd_trained sets[DUKD_MAX_NETWORKS]; /* of each network; zeroed: frozen */
+    dukd_share share;                     /* of student and teacher; zeroed: they share nothing */
+    dukd_session *session;
+    const dukd_plan *plan;
+    dukd_step_plan slots;
+    dukd_own_params own;                      /* that the plugin brings */
+    dukd_answers *answers[DUKD_MAX_NETWORKS]; /* NULL: nothing is asked of the network that way */
+    const dukd_pass **held;                   /* [plan->n_passes] */
+    float *input_room;                        /* a dense copy of an input that is not */
+    int gradient_broken;  /* something that is not finite went into the gradients since they were cleared */
+    int broken;           /* the same in this iteration */
+    int moved;            /* an optimizer step was made since the average was updated */
+    dukd_failure refused; /* why a network cannot compute a tap of the plan */
+    int64_t iteration, first_sample; /* of the part that is run */
+    const dukd_tap_group *fresh;     /* whose activations the engine has kept; NULL: nobody's */
+    int64_t run_passes[DUKD_MAX_NETWORKS], run_images[DUKD_MAX_NETWORKS]; /* forward runs, but for answers */
+    dukd_step_counts counts; /* but for passes and images of networks: those before this stepper */
+    dukd_losses losses;
+};
+
+/* Which images of a tap these are, for the draws of its drop paths. */
+dukd_drop_key dukd_step_key(const dukd_stepper *s, const dukd_pass *pass, uint32_t tap);
+
+/* Everything that a pass asks for, but for what was answered already (answers). */
+int dukd_step_run_pass(dukd_stepper *s, const dukd_pass *pass, double rate, dukd_failure *f);
+
+/* Gives the trained networks their weights, after the arrays have changed. */
+int dukd_step_set_weights(dukd_stepper *s, dukd_failure *f);
+
+#endif
