@@ -11,7 +11,7 @@ typedef struct {
     uint32_t threads;
     int64_t fail_at; /* this allocation (from 0) gives NULL; -1: none does */
     atomic_llong tasks, regions, allocated, freed;
-    atomic_llong bytes; /* of all allocations, those that were freed included */
+    atomic_llong bytes;     /* of all allocations, those that were freed included */
     atomic_bool bad_worker; /* two tasks at a time had the same worker, or one had a wrong one */
 } kernel_host;
 

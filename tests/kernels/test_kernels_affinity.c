@@ -45,9 +45,11 @@ static double dot(const double *a, const double *b, int64_t n) {
 
 /* sum of |A_S - A_T|; grad [N][C][P], may be NULL, of the sum times factor. *size: the largest element before what points along the
  * column is taken out, which is what rounding goes by (of one channel, or one pixel, nothing is left). */
-static double literal(const kernel_tensor *s, const kernel_tensor *t, double factor, double *grad, double *size) {
+static double literal(const kernel_tensor *s, const kernel_tensor *t, double factor, double *grad,
+                      double *size) {
     const int64_t cs = s->shape[1], ct = t->shape[1], pixels = s->shape[2] * s->shape[3];
-    double total = 0, *norm = malloc((size_t)pixels * sizeof *norm), *slope = malloc((size_t)cs * sizeof *slope);
+    double total = 0, *norm = malloc((size_t)pixels * sizeof *norm),
+           *slope = malloc((size_t)cs * sizeof *slope);
     assert_true(norm != NULL && slope != NULL);
     *size = 0;
     for (int64_t n = 0; n < s->shape[0]; n++) {
@@ -58,13 +60,15 @@ static double literal(const kernel_tensor *s, const kernel_tensor *t, double fac
                 const double d = dot(us + p * cs, us + q * cs, cs) - dot(ut + p * ct, ut + q * ct, ct);
                 total += fabs(d);
                 if (p == q) continue; /* A_pp does not move with f_p but for eps */
-                for (int64_t c = 0; c < cs; c++) slope[c] += 2 * (d > 0 ? 1 : d < 0 ? -1 : 0) * us[q * cs + c];
+                for (int64_t c = 0; c < cs; c++)
+                    slope[c] += 2 * (d > 0 ? 1 : d < 0 ? -1 : 0) * us[q * cs + c];
             }
             const double along = dot(slope, us + p * cs, cs);
             for (int64_t c = 0; c < cs && grad != NULL; c++) {
                 *size = fmax(*size, factor * (fabs(slope[c]) + 2) / (norm[p] + 1e-8) * (norm[p] != 0));
                 grad[(n * cs + c) * pixels + p] =
-                    norm[p] == 0 ? 0 : factor * (slope[c] / (norm[p] + 1e-8) - us[p * cs + c] * along / norm[p]);
+                    norm[p] == 0 ? 0
+                                 : factor * (slope[c] / (norm[p] + 1e-8) - us[p * cs + c] * along / norm[p]);
             }
         }
         free(us);
@@ -154,15 +158,16 @@ static void run_case(const affinity_case *k) {
         if (all[i] == NULL) continue;
         kernel_tensor_make(&grad, k->types[2], student_shape, k->layouts[2],
                            (k->seed & 1) != 0 ? DUKD_GUARD_END : DUKD_GUARD_START);
-        dukd_affinity_args a = {.student = &s.t, .teacher = &t.t, .grad = k->grad ? &grad.t : NULL, .factor = factor};
+        dukd_affinity_args a = {
+            .student = &s.t, .teacher = &t.t, .grad = k->grad ? &grad.t : NULL, .factor = factor};
         run(all[i], &a);
         assert_true(kernel_tensor_margins_whole(&grad));
         if (!(fabs(a.sum - sum) <= 2e-6 * sum + 1e-6))
             fail_msg("%s: the sum is %.12g, expected %.12g", names[i], a.sum, sum);
         const double most = k->grad ? gradient_error(&grad, want) : 0;
         if (k->grad && !(most <= rounding[k->types[2]] * size))
-            fail_msg("%s, %d x %d, %d and %d channels: the gradient is off by %g of %g", names[i], (int)k->h, (int)k->w,
-                     (int)k->cs, (int)k->ct, most, size);
+            fail_msg("%s, %d x %d, %d and %d channels: the gradient is off by %g of %g", names[i], (int)k->h,
+                     (int)k->w, (int)k->cs, (int)k->ct, most, size);
         if (i > 0 && i < KERNEL_LEVELS && k->grad) assert_true(kernel_tensor_same(&grad, &first));
         if (i == 0) {
             first = grad;
@@ -179,12 +184,13 @@ static void run_case(const affinity_case *k) {
 /* One block and several, blocks and channels that are no multiples of anything, one pixel, one channel. */
 static void sizes(void **state) {
     (void)state;
-    static const int64_t shapes[][5] = {{2, 8, 16, 12, 12}, {1, 8, 8, 9, 14},  {3, 1, 1, 1, 1},    {1, 1, 3, 2, 3},
-                                        {2, 5, 7, 1, 17},   {1, 64, 64, 16, 16}, {2, 13, 29, 17, 16}, {1, 6, 4, 23, 23},
-                                        {1, 33, 20, 31, 27}};
+    static const int64_t shapes[][5] = {{2, 8, 16, 12, 12},  {1, 8, 8, 9, 14},  {3, 1, 1, 1, 1},
+                                        {1, 1, 3, 2, 3},     {2, 5, 7, 1, 17},  {1, 64, 64, 16, 16},
+                                        {2, 13, 29, 17, 16}, {1, 6, 4, 23, 23}, {1, 33, 20, 31, 27}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int64_t *v = shapes[i];
-        run_case(&(affinity_case){.n = v[0], .cs = v[1], .ct = v[2], .h = v[3], .w = v[4], .grad = true, .seed = 10 + i});
+        run_case(&(affinity_case){
+            .n = v[0], .cs = v[1], .ct = v[2], .h = v[3], .w = v[4], .grad = true, .seed = 10 + i});
         run_case(&(affinity_case){.n = v[0], .cs = v[1], .ct = v[2], .h = v[3], .w = v[4], .seed = 10 + i});
     }
 }
@@ -199,7 +205,8 @@ static void layouts_and_types(void **state) {
         k.types[0] = (kernel_type)(i / KERNEL_LAYOUTS);
         k.types[1] = (kernel_type)((i + i / KERNEL_LAYOUTS) % KERNEL_TYPES);
         k.types[2] = i % 2 == 0 ? KERNEL_F32 : k.types[0];
-        if (k.layouts[0] == KERNEL_REPEATED || k.layouts[1] == KERNEL_REPEATED) continue; /* A is 1 everywhere: all signs are noise */
+        if (k.layouts[0] == KERNEL_REPEATED || k.layouts[1] == KERNEL_REPEATED)
+            continue; /* A is 1 everywhere: all signs are noise */
         run_case(&k);
     }
 }
@@ -248,7 +255,8 @@ static void zeros(void **state) {
         dukd_affinity_args a = {.student = &s.t, .teacher = &s.t, .grad = &grad.t, .factor = 1};
         run(all[i], &a);
         assert_true(a.sum == 0);
-        for (int64_t e = 0; e < 8 * 289; e++) assert_true(kernel_tensor_get(&grad, 0, e / 289, e / 17 % 17, e % 17) == 0);
+        for (int64_t e = 0; e < 8 * 289; e++)
+            assert_true(kernel_tensor_get(&grad, 0, e / 289, e / 17 % 17, e % 17) == 0);
     }
     kernel_tensor t;
     kernel_tensor_make(&t, KERNEL_F32, shape, KERNEL_DENSE, DUKD_GUARD_END);
@@ -384,9 +392,14 @@ static void no_memory_is_said(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes),           cmocka_unit_test(layouts_and_types),     cmocka_unit_test(finite_differences),
-        cmocka_unit_test(zeros),           cmocka_unit_test(nan_and_inf_show),      cmocka_unit_test(threads_change_no_bit),
-        cmocka_unit_test(memory),          cmocka_unit_test(no_memory_is_said),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(layouts_and_types),
+        cmocka_unit_test(finite_differences),
+        cmocka_unit_test(zeros),
+        cmocka_unit_test(nan_and_inf_show),
+        cmocka_unit_test(threads_change_no_bit),
+        cmocka_unit_test(memory),
+        cmocka_unit_test(no_memory_is_said),
     };
     return cmocka_run_group_tests(tests, make_backends, free_backends);
 }

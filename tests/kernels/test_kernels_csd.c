@@ -26,7 +26,8 @@ static double sign_of(double x) {
 }
 
 /* The two distances, and the ratio. */
-static double ratio_of(const kernel_tensor *s, const kernel_tensor *t, const kernel_tensor *neg, double *to_t, double *to_n) {
+static double ratio_of(const kernel_tensor *s, const kernel_tensor *t, const kernel_tensor *neg, double *to_t,
+                       double *to_n) {
     const double elements = (double)(s->shape[0] * s->shape[1] * s->shape[2] * s->shape[3]);
     *to_t = *to_n = 0;
     EACH(s, n, c, h, w) {
@@ -38,20 +39,27 @@ static double ratio_of(const kernel_tensor *s, const kernel_tensor *t, const ker
     return *to_t / (*to_n + 1e-7);
 }
 
-static void check_contrast(dukd_backend *b, int64_t n, int64_t images, int64_t c, int64_t h, int64_t w, int kind) {
+static void check_contrast(dukd_backend *b, int64_t n, int64_t images, int64_t c, int64_t h, int64_t w,
+                           int kind) {
     const double ulp[KERNEL_TYPES] = {1e-6, 0x1p-10, 0x1p-7}, factor = 1000;
     const int64_t shape[4] = {n, c, h, w}, negative_shape[4] = {images, c, h, w};
     const kernel_type type = (kernel_type)(kind % KERNEL_TYPES);
-    const kernel_layout in = (kernel_layout)(kind % KERNEL_LAYOUTS), out = (kernel_layout)(kind % KERNEL_OUTPUTS);
+    const kernel_layout in = (kernel_layout)(kind % KERNEL_LAYOUTS),
+                        out = (kernel_layout)(kind % KERNEL_OUTPUTS);
     kernel_tensor f[3], g[2];
     for (int i = 0; i < 3; i++) {
-        kernel_tensor_make(&f[i], type, i < 2 ? shape : negative_shape, in, i == 1 ? DUKD_GUARD_START : DUKD_GUARD_END);
+        kernel_tensor_make(&f[i], type, i < 2 ? shape : negative_shape, in,
+                           i == 1 ? DUKD_GUARD_START : DUKD_GUARD_END);
         kernel_tensor_fill(&f[i], (uint64_t)(kind * 10 + i), 0.0, 1.0, 0.0);
         if (i < 2) kernel_tensor_make(&g[i], kind % 2 == 0 ? KERNEL_F32 : type, shape, out, DUKD_GUARD_END);
     }
     kernel_tensor_set(&f[1], 0, 0, 0, 0, kernel_tensor_get(&f[0], 0, 0, 0, 0)); /* a difference of 0 */
-    dukd_contrast_args a = {.student = &f[0].t, .teacher = &f[1].t, .negatives = &f[2].t,
-                            .grad_student = &g[0].t, .grad_teacher = kind % 3 == 0 ? NULL : &g[1].t, .factor = factor};
+    dukd_contrast_args a = {.student = &f[0].t,
+                            .teacher = &f[1].t,
+                            .negatives = &f[2].t,
+                            .grad_student = &g[0].t,
+                            .grad_teacher = kind % 3 == 0 ? NULL : &g[1].t,
+                            .factor = factor};
     assert_int_equal(b->contrast(b, &a, NULL), DUKD_OK);
     double to_t, to_n;
     const double ratio = ratio_of(&f[0], &f[1], &f[2], &to_t, &to_n), elements = (double)(n * c * h * w);
@@ -60,11 +68,13 @@ static void check_contrast(dukd_backend *b, int64_t n, int64_t images, int64_t c
     EACH(&f[0], i, k, y, x) {
         const double s = kernel_tensor_get(&f[0], i, k, y, x), t = kernel_tensor_get(&f[1], i, k, y, x);
         double away = 0;
-        for (int64_t m = 0; m < images; m++) away += sign_of(s - kernel_tensor_get(&f[2], m, k, y, x)) / (double)images;
+        for (int64_t m = 0; m < images; m++)
+            away += sign_of(s - kernel_tensor_get(&f[2], m, k, y, x)) / (double)images;
         const double want = each * (sign_of(s - t) - ratio * away);
         assert_true(fabs(kernel_tensor_get(&g[0], i, k, y, x) - want) <= ulp[g[0].type] * largest);
         if (a.grad_teacher != NULL)
-            assert_true(fabs(kernel_tensor_get(&g[1], i, k, y, x) - each * sign_of(t - s)) <= ulp[g[1].type] * largest);
+            assert_true(fabs(kernel_tensor_get(&g[1], i, k, y, x) - each * sign_of(t - s)) <=
+                        ulp[g[1].type] * largest);
     }
     for (int i = 0; i < 2; i++) assert_true(kernel_tensor_margins_whole(&g[i]));
     for (int i = 0; i < 3; i++) kernel_tensor_free(&f[i]);
@@ -86,13 +96,20 @@ static void contrast_differences(void **state) {
     kernel_tensor f[3], g[2];
     for (int i = 0; i < 3; i++) {
         kernel_tensor_make(&f[i], KERNEL_F32, i < 2 ? shape : negative_shape, KERNEL_DENSE, DUKD_GUARD_END);
-        kernel_tensor_fill(&f[i], (uint64_t)i, 0.0, 1.0, 0x1p-8); /* on a grid: a smaller step meets no kink but at 0 */
+        kernel_tensor_fill(&f[i], (uint64_t)i, 0.0, 1.0,
+                           0x1p-8); /* on a grid: a smaller step meets no kink but at 0 */
         if (i < 2) kernel_tensor_make(&g[i], KERNEL_F32, shape, KERNEL_DENSE, DUKD_GUARD_END);
     }
-    EACH(&f[0], n, c, h, w) kernel_tensor_set(&f[0], n, c, h, w, kernel_tensor_get(&f[0], n, c, h, w) + 0x1p-10);
-    EACH(&f[1], n, c, h, w) kernel_tensor_set(&f[1], n, c, h, w, kernel_tensor_get(&f[1], n, c, h, w) + 0x1p-9);
-    dukd_contrast_args a = {.student = &f[0].t, .teacher = &f[1].t, .negatives = &f[2].t,
-                            .grad_student = &g[0].t, .grad_teacher = &g[1].t, .factor = 1};
+    EACH(&f[0], n, c, h, w)
+    kernel_tensor_set(&f[0], n, c, h, w, kernel_tensor_get(&f[0], n, c, h, w) + 0x1p-10);
+    EACH(&f[1], n, c, h, w)
+    kernel_tensor_set(&f[1], n, c, h, w, kernel_tensor_get(&f[1], n, c, h, w) + 0x1p-9);
+    dukd_contrast_args a = {.student = &f[0].t,
+                            .teacher = &f[1].t,
+                            .negatives = &f[2].t,
+                            .grad_student = &g[0].t,
+                            .grad_teacher = &g[1].t,
+                            .factor = 1};
     assert_int_equal(kernel_backends[0]->contrast(kernel_backends[0], &a, NULL), DUKD_OK);
     for (int which = 0; which < 2; which++) {
         EACH(&f[which], n, c, h, w) {
@@ -103,7 +120,8 @@ static void contrast_differences(void **state) {
                 moved[side] = ratio_of(&f[0], &f[1], &f[2], &x, &y);
             }
             kernel_tensor_set(&f[which], n, c, h, w, at);
-            assert_true(fabs((moved[0] - moved[1]) / (2 * step) - kernel_tensor_get(&g[which], n, c, h, w)) < 1e-6);
+            assert_true(fabs((moved[0] - moved[1]) / (2 * step) - kernel_tensor_get(&g[which], n, c, h, w)) <
+                        1e-6);
         }
     }
     for (int i = 0; i < 3; i++) kernel_tensor_free(&f[i]);
@@ -121,7 +139,8 @@ static void contrast_shows_nan(void **state) {
         }
         kernel_tensor_make(&g, KERNEL_F32, shape, KERNEL_DENSE, DUKD_GUARD_END);
         kernel_tensor_set(&f[which], 0, 0, 1, 1, (double)NAN);
-        dukd_contrast_args a = {.student = &f[0].t, .teacher = &f[1].t, .negatives = &f[2].t, .grad_student = &g.t, .factor = 1};
+        dukd_contrast_args a = {
+            .student = &f[0].t, .teacher = &f[1].t, .negatives = &f[2].t, .grad_student = &g.t, .factor = 1};
         assert_int_equal(kernel_backends[0]->contrast(kernel_backends[0], &a, NULL), DUKD_OK);
         assert_true(isnan(a.ratio));
         assert_true(isnan(kernel_tensor_get(&g, 0, 0, 1, 1)));
@@ -140,7 +159,8 @@ static double cubic(double x) {
     return 0;
 }
 
-static double pixel_of(const kernel_tensor *x, int64_t n, int64_t c, int64_t row, int64_t col, int32_t scale) {
+static double pixel_of(const kernel_tensor *x, int64_t n, int64_t c, int64_t row, int64_t col,
+                       int32_t scale) {
     const double y0 = ((double)row + 0.5) / scale - 0.5, x0 = ((double)col + 0.5) / scale - 0.5;
     double sum = 0;
     for (int64_t i = (int64_t)floor(y0) - 2; i <= (int64_t)floor(y0) + 3; i++) {
@@ -153,11 +173,13 @@ static double pixel_of(const kernel_tensor *x, int64_t n, int64_t c, int64_t row
     return sum;
 }
 
-static void check_upscale(dukd_backend *b, int64_t n, int64_t images, int64_t h, int64_t w, int32_t scale, int kind) {
+static void check_upscale(dukd_backend *b, int64_t n, int64_t images, int64_t h, int64_t w, int32_t scale,
+                          int kind) {
     const double ulp[KERNEL_TYPES] = {0x1p-23, 0x1p-10, 0x1p-7};
     const int64_t shape[4] = {n, 3, h, w}, out_shape[4] = {images, 3, h * scale, w * scale};
     kernel_tensor lr, out;
-    kernel_tensor_make(&lr, (kernel_type)(kind % KERNEL_TYPES), shape, (kernel_layout)(kind % KERNEL_LAYOUTS), DUKD_GUARD_END);
+    kernel_tensor_make(&lr, (kernel_type)(kind % KERNEL_TYPES), shape, (kernel_layout)(kind % KERNEL_LAYOUTS),
+                       DUKD_GUARD_END);
     kernel_tensor_make(&out, lr.type, out_shape, (kernel_layout)(kind % KERNEL_OUTPUTS), DUKD_GUARD_START);
     kernel_tensor_fill(&lr, (uint64_t)kind, 0.0, 1.0, 0.0);
     const dukd_upscale_args a = {.lr = &lr.t, .out = &out.t, .scale = scale};
@@ -193,7 +215,11 @@ static void threads_change_no_bit(void **state) {
         kernel_host host;
         kernel_host_make(&host, i == 0 ? 1 : 5);
         dukd_backend *b = kernel_backend(NULL, &host.host);
-        dukd_contrast_args a = {.student = &f[0].t, .teacher = &f[1].t, .negatives = &f[2].t, .grad_student = &g[i].t, .factor = 1};
+        dukd_contrast_args a = {.student = &f[0].t,
+                                .teacher = &f[1].t,
+                                .negatives = &f[2].t,
+                                .grad_student = &g[i].t,
+                                .factor = 1};
         const dukd_upscale_args u = {.lr = &f[0].t, .out = &out[i].t, .scale = 2};
         assert_int_equal(b->contrast(b, &a, NULL), DUKD_OK);
         assert_int_equal(b->upscale(b, &u, NULL), DUKD_OK);
@@ -216,8 +242,11 @@ static void threads_change_no_bit(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contrast), cmocka_unit_test(contrast_differences), cmocka_unit_test(contrast_shows_nan),
-        cmocka_unit_test(upscale),  cmocka_unit_test(threads_change_no_bit),
+        cmocka_unit_test(contrast),
+        cmocka_unit_test(contrast_differences),
+        cmocka_unit_test(contrast_shows_nan),
+        cmocka_unit_test(upscale),
+        cmocka_unit_test(threads_change_no_bit),
     };
     return cmocka_run_group_tests(tests, kernel_backends_make, kernel_backends_free);
 }

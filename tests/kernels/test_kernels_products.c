@@ -48,7 +48,8 @@ static matrix matrix_make(int64_t rows, int64_t cols, int64_t gap, uint64_t seed
     m.bytes = (size_t)((rows - 1) * m.ld + cols) * sizeof(float);
     m.data = dukd_guard_alloc(m.bytes, DUKD_GUARD_END);
     assert_non_null(m.data);
-    for (size_t i = 0; i < m.bytes / sizeof(float); i++) m.data[i] = (float)(dukd_fill_bits(seed, i) >> 40) * 0x1p-23f - 1.0f;
+    for (size_t i = 0; i < m.bytes / sizeof(float); i++)
+        m.data[i] = (float)(dukd_fill_bits(seed, i) >> 40) * 0x1p-23f - 1.0f;
     return m;
 }
 
@@ -66,12 +67,14 @@ static void one_product(int64_t m, int64_t n, int64_t k, int64_t gap, bool accum
         for (int64_t i = 0; i < m && l == 0; i++) {
             for (int64_t j = 0; j < n; j++) {
                 double sum = accumulate ? (double)before.data[i * before.ld + j] : 0;
-                for (int64_t p = 0; p < k; p++) sum += (double)a.data[p * a.ld + i] * (double)b.data[p * b.ld + j];
+                for (int64_t p = 0; p < k; p++)
+                    sum += (double)a.data[p * a.ld + i] * (double)b.data[p * b.ld + j];
                 assert_true(fabs(sum - (double)c[0].data[i * c[0].ld + j]) <= 1e-6 * (double)(k + 1));
             }
         }
         for (int64_t i = 0; i + 1 < m; i++) /* nothing between the rows */
-            assert_memory_equal(c[l].data + i * c[l].ld + n, before.data + i * c[l].ld + n, (size_t)gap * sizeof(float));
+            assert_memory_equal(c[l].data + i * c[l].ld + n, before.data + i * c[l].ld + n,
+                                (size_t)gap * sizeof(float));
         if (l > 0) assert_memory_equal(c[l].data, c[0].data, c[0].bytes);
         dukd_guard_free(before.data, before.bytes, DUKD_GUARD_END);
     }
@@ -101,7 +104,8 @@ static void transposes(void **state) {
                 const dukd_transpose_job job = {from.data, to.data, rows, cols, from.ld, to.ld};
                 levels[l].transpose(&job);
                 for (int64_t i = 0; i < rows; i++)
-                    for (int64_t j = 0; j < cols; j++) assert_true(to.data[j * to.ld + i] == from.data[i * from.ld + j]);
+                    for (int64_t j = 0; j < cols; j++)
+                        assert_true(to.data[j * to.ld + i] == from.data[i * from.ld + j]);
                 matrix_free(&to);
             }
             matrix_free(&from);
@@ -117,7 +121,8 @@ static void signs(void **state) {
         matrix x[3];
         for (int l = 0; l < n_levels; l++) {
             x[l] = matrix_make(5, cols, 3, 7);
-            for (int64_t i = 0; i < 5; i++) x[l].data[i * x[l].ld + i % cols] = y.data[i * y.ld + i % cols]; /* differences of 0 */
+            for (int64_t i = 0; i < 5; i++)
+                x[l].data[i * x[l].ld + i % cols] = y.data[i * y.ld + i % cols]; /* differences of 0 */
             if (cols > 20) x[l].data[x[l].ld + 17] = NAN;
             double want = 0;
             matrix before = matrix_make(5, cols, 3, 8);
@@ -126,7 +131,8 @@ static void signs(void **state) {
             sums[l] = levels[l].signs(&job);
             for (int64_t i = 0; i < 5; i++) {
                 for (int64_t j = 0; j < cols; j++) {
-                    const float d = before.data[i * y.ld + j] - y.data[i * y.ld + j], got = x[l].data[i * y.ld + j];
+                    const float d = before.data[i * y.ld + j] - y.data[i * y.ld + j],
+                                got = x[l].data[i * y.ld + j];
                     want += (double)fabsf(d);
                     assert_true(isnan(d) ? isnan(got) : got == (float)((d > 0) - (d < 0)));
                 }
@@ -141,6 +147,7 @@ static void signs(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(products), cmocka_unit_test(transposes), cmocka_unit_test(signs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(products), cmocka_unit_test(transposes),
+                                       cmocka_unit_test(signs)};
     return cmocka_run_group_tests(tests, find_levels, NULL);
 }

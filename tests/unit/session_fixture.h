@@ -2,8 +2,9 @@
  * loop that obeys the flags and writes down what happened, memory that can run out, and options from strings.
  *
  * A network is f(x)[n, c, i, j] = w x[n, c, i / s, j / s] + b (0.02 i - 0.03 j + 0.05 c): it does not commute
- * with flips, turns or inversion, so that a wrong D or D^-1 shows. A layer of it, whatever its name, is FIXTURE_CHANNELS maps of its
- * source's size, w x and a pattern of its name; network "features" has nothing else, and its source may be a tap. Everything fails the running cmocka test
+ * with flips, turns or inversion, so that a wrong D or D^-1 shows. A layer of it, whatever its name, is
+ * FIXTURE_CHANNELS maps of its source's size, w x and a pattern of its name; network "features" has nothing else,
+ * and its source may be a tap. Everything fails the running cmocka test
  * where it cannot be done. */
 #ifndef DUKD_TEST_SESSION_FIXTURE_H
 #define DUKD_TEST_SESSION_FIXTURE_H

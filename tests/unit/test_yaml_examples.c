@@ -92,6 +92,9 @@ static const dukd_yaml_known known[] = {
     }
     NETWORK("network_g"),
     NETWORK("network_t"),
+    {"network_f.type", NULL},
+    {"path.pretrain_network_f", NULL},
+    {"path.share_weights", NULL},
     {"path.pretrain_network_g", NULL},
     {"path.strict_load_g", NULL},
     {"path.pretrain_network_t", NULL},
@@ -109,6 +112,19 @@ static const dukd_yaml_known known[] = {
     {"train.augment.vflip", NULL},
     {"train.augment.rot90", NULL},
     {"train.augment.invert", NULL},
+    {"train.w_fakd", NULL},
+    {"train.w_csd", NULL},
+    {"train.w_csd_teacher", NULL},
+    {"train.fakd.layers", NULL},
+    {"train.csd.layers", NULL},
+    {"train.csd.layer_weights", NULL},
+    {"train.csd.negatives", NULL},
+    {"train.csd.detach_teacher", NULL},
+    {"train.feature_distillation.positions", NULL},
+    {"train.feature_distillation.type", NULL},
+    {"train.feature_opt.type", NULL},
+    {"train.feature_opt.loss_weight", NULL},
+    {"train.feature_opt.reduction", NULL},
     {"train.pixel_opt.type", NULL},
     {"train.pixel_opt.loss_weight", NULL},
     {"train.pixel_opt.reduction", NULL},
@@ -186,7 +202,15 @@ static void check_example(const char *name) {
     /* A teacher is there exactly where a loss asks for one. */
     const char *type = text_at(y, "model_type");
     const bool ours = strcmp(type, "DUKDPlugin") == 0;
-    const bool taught = ours ? weight_of(y, "kd") > 0 || weight_of(y, "dukd") > 0 : strcmp(type, "DUKD") == 0;
+    const bool taught = ours ? weight_of(y, "kd") > 0 || weight_of(y, "dukd") > 0 ||
+                                   weight_of(y, "fakd") > 0 || weight_of(y, "csd") > 0
+                             : strcmp(type, "DUKD") == 0 || strcmp(type, "FAKD") == 0;
+    /* A feature network, and weights that are shared, exactly where CSD is trained. */
+    const bool csd = ours && weight_of(y, "csd") > 0;
+    assert_int_equal(dukd_yaml_find(root, "network_f") != NULL, csd);
+    assert_int_equal(dukd_yaml_find(root, "path.pretrain_network_f") != NULL, csd);
+    assert_int_equal(dukd_yaml_find(root, "path.share_weights") != NULL && flag_at(y, "path.share_weights"),
+                     csd);
     assert_int_equal(dukd_yaml_find(root, "network_t") != NULL, taught);
     assert_int_equal(dukd_yaml_find(root, "path.pretrain_network_t") != NULL, taught);
     if (taught) assert_int_equal(whole_at(y, "network_t.upscale"), scale);
@@ -209,7 +233,7 @@ static void every_example(void **state) {
     static const struct {
         const char *folder;
         int files;
-    } folders[] = {{"demo", 4}, {"table2", 27}, {"table3", 6}, {"table4", 8}};
+    } folders[] = {{"demo", 4}, {"table2", 39}, {"table3", 6}, {"table4", 11}};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         char path[1024];
         int files = 0;
@@ -416,6 +440,76 @@ static void all_of_table_2(void **state) {
         }
 }
 
+/* FAKD's layers: of EDSR with 32 blocks the ends of its thirds, of RCAN two of its groups. */
+static void check_layers(const dukd_yaml *y, const char *key, bool edsr) {
+    static const char *const names[2][4] = {{"conv_first", "2", "6", "conv_after_body"},
+                                            {"conv_first", "10", "21", "conv_after_body"}};
+    const char *layers[8];
+    size_t n = 0;
+    if (!dukd_yaml_get_strings(dukd_yaml_root(y), key, 1, 8, layers, &n, &e)) fail_msg("%s", e.message);
+    assert_int_equal(n, 4);
+    for (size_t i = 0; i < n; i++) assert_string_equal(layers[i], names[edsr][i]);
+}
+
+/* CSD's student is its teacher with a quarter of the channels. */
+static void check_quarter(const dukd_yaml *y, bool edsr) {
+    assert_int_equal(4 * option(y, "network_g", "num_feat"), option(y, "network_t", "num_feat"));
+    assert_int_equal(option(y, "network_g", "num_block"), option(y, "network_t", "num_block"));
+    if (!edsr) assert_int_equal(option(y, "network_g", "num_group"), option(y, "network_t", "num_group"));
+    assert_true(weight_of(y, "csd") == 200 && weight_of(y, "rec") == 0 && weight_of(y, "kd") == 0);
+}
+
+static void fakd_and_csd(void **state) {
+    (void)state;
+    for (int scale = 2; scale <= 4; scale++) {
+        for (size_t k = 0; k < 2; k++) {
+            const pair *p = &pairs[k];
+            const bool edsr = k == 0;
+            char path[128];
+            snprintf(path, sizeof path, "table2/paper_%s_x%d%s_%s.yml", p->folder, scale, p->teacher,
+                     p->student);
+            dukd_yaml *paper = example(path);
+            snprintf(path, sizeof path, "table2/fakd_%s_x%d%s_%s.yml", p->folder, scale, p->teacher,
+                     p->student);
+            check_comment(path);
+            dukd_yaml *fakd = example(path);
+            snprintf(path, sizeof path, "table2/csd_%s_x%d%s_%s.yml", p->folder, scale, p->teacher,
+                     edsr ? p->student : "c16b20g10");
+            check_comment(path);
+            dukd_yaml *csd = example(path);
+            same_but_for_the_loss(paper, fakd);
+            check_network(fakd, "network_t", p, true);
+            check_optimiser(fakd);
+            check_layers(fakd, "train.feature_distillation.positions", edsr);
+            assert_string_equal(text_at(fakd, "model_type"), "FAKD");
+            assert_true(number_at(fakd, "train.pixel_opt.loss_weight") == 1 &&
+                        number_at(fakd, "train.kd_opt.loss_weight") == 1);
+            assert_true(number_at(fakd, "train.feature_opt.loss_weight") == 10);
+            check_network(csd, "network_t", p, true);
+            check_optimiser(csd);
+            check_quarter(csd, edsr);
+            dukd_yaml_destroy(paper);
+            dukd_yaml_destroy(fakd);
+            dukd_yaml_destroy(csd);
+        }
+    }
+    dukd_yaml *row = example("table4/row7_dukd.yml"), *fakd = example("table4/fakd.yml"),
+              *csd = example("table4/csd.yml"), *both = example("table4/dukd_fakd.yml");
+    same_but_for_the_loss(row, fakd);
+    same_but_for_the_loss(row, csd);
+    same_but_for_the_loss(row, both);
+    check_layers(fakd, "train.fakd.layers", true);
+    check_layers(both, "train.fakd.layers", true);
+    check_quarter(csd, true);
+    assert_true(weight_of(fakd, "fakd") == 10 && weight_of(fakd, "rec") == 0 &&
+                weight_of(both, "fakd") == 10);
+    assert_true(weight_of(both, "rec") == 1 && weight_of(both, "kd") == 1 && weight_of(both, "dukd") == 1);
+    dukd_yaml_destroy(row);
+    dukd_yaml_destroy(fakd);
+    dukd_yaml_destroy(csd);
+    dukd_yaml_destroy(both);
+}
+
 static void all_of_table_3(void **state) {
     (void)state;
     for (int scale = 2; scale <= 4; scale++)
@@ -460,7 +554,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_example),  cmocka_unit_test(ablation_of_table_4),
         cmocka_unit_test(all_of_table_2), cmocka_unit_test(all_of_table_3),
-        cmocka_unit_test(the_demo),
+        cmocka_unit_test(the_demo),       cmocka_unit_test(fakd_and_csd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

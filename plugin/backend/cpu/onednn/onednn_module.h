@@ -1,5 +1,6 @@
-/* The module libdukd-onednn.so: oneDNN's matrix products for libdukd, and nothing else of it. It is opened apart (RTLD_LOCAL, RTLD_DEEPBIND), so that its
- * oneDNN and another one in the process do not see each other. Both are built together; the number tells of a file that is not. */
+/* The module libdukd-onednn.so: oneDNN's matrix products for libdukd, and nothing else of it. It is opened apart (RTLD_LOCAL,
+ * RTLD_DEEPBIND), so that its oneDNN and another one in the process do not see each other. Both files are built together; the
+ * number tells of one that was not. */
 #ifndef DUKD_ONEDNN_MODULE_H
 #define DUKD_ONEDNN_MODULE_H
 
