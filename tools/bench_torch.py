@@ -213,7 +213,7 @@ def bench_abi(rounds):
 def openmp_step(rounds):
     """Two lines for bench_openmp: medians of a step with the plugin (as --threads says) and with the losses in torch."""
     torch.manual_seed(0)
-    scale, side, n = 2, 48, 8
+    scale, side, n = 2, 32, 4
     student, teacher = EDSR(num_feat=16, num_block=4, upscale=scale), EDSR(num_feat=32, num_block=4, upscale=scale)
     optimizer = torch.optim.Adam(student.parameters(), 1e-4)
     lr, hr = torch.rand(n, 3, side, side), torch.rand(n, 3, side * scale, side * scale)
@@ -266,7 +266,7 @@ def bench_openmp(rounds):
                       ("two, threads='plugin', waiting passively", own, "plugin", own, {"OMP_WAIT_POLICY": "passive"})]
         else:
             print("note: without patchelf there is no second runtime to measure")
-        print("a step, EDSR 32c 4b teaches 16c 4b, x2, N 8, LR 48x48; ms: losses in torch before the plugin has run | with the plugin, and "
+        print("a step, EDSR 32c 4b teaches 16c 4b, x2, N 4, LR 32x32; ms: losses in torch before the plugin has run | with the plugin, and "
               "losses in torch, in turn")
         for text, library, threads, first, more in cases:
             command = [sys.executable, __file__, *(["--first", str(first)] if first else []), "openmp-step", "--rounds", str(rounds)]

@@ -149,11 +149,7 @@ def test_a_network_that_raises():
 
 
 def test_two_threads_in_one_session():
-    session, inside, go_on, seen = make(), threading.Event(), threading.Event(), []
-
-    class Slow(torch.nn.Module):
-        def forward(self, x):
-            return torch.nn.functional.interpolate(x, scale_factor=2)
+    session, seen = make(), []
 
     def other():
         try:

@@ -79,7 +79,7 @@ def replay(path):
 @pytest.mark.parametrize("name", FILES)
 def test_golden(name):
     largest = replay(golden_file(name))
-    assert largest["final"] > 0  # something was compared
+    assert {"losses", "after1", "final", "ema"} <= set(largest)  # compared; with one thread they may be bit-equal
 
 
 if __name__ == "__main__":

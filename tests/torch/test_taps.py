@@ -80,6 +80,13 @@ def test_derived_taps_bring_their_gradients_on():
     assert relative(plugin.seen[4], features(nets["teacher"](LR)).detach()) < 1e-6
 
 
+def test_a_derived_tap_alone_brings_its_gradient_on():
+    features = Features().requires_grad_(False)
+    nets = networks(features=features)
+    plugin = run([dict(), dict(network=2, source=("tap", 0), grad=True)], nets)
+    expect(nets["student"], (plugin.coefficients[1] * features(nets["student"](LR))).sum())
+
+
 def test_gradients_of_the_teacher():
     nets = networks()
     plugin = run([dict(grad=True), dict(network=1, grad=True)], nets)

@@ -91,10 +91,16 @@ class Network:
         return self._cast(module, x)
 
     def _cast(self, module, x):
-        if self.autocast is None:
-            return module(x)
-        with torch.autocast(x.device.type, dtype=self.autocast):
-            return module(x)
+        # autocast keeps weights that it has converted: one converted without gradients would cut later runs off
+        cached = torch.is_autocast_cache_enabled()
+        torch.set_autocast_cache_enabled(cached and torch.is_grad_enabled())
+        try:
+            if self.autocast is None:
+                return module(x)
+            with torch.autocast(x.device.type, dtype=self.autocast, cache_enabled=torch.is_grad_enabled()):
+                return module(x)
+        finally:
+            torch.set_autocast_cache_enabled(cached)
 
     def _tensor(self, value, of=""):
         if not isinstance(value, torch.Tensor):
