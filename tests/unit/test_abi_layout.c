@@ -17,6 +17,7 @@
 
 #include "dukd_ext_draws.h"
 #include "dukd_ext_params.h"
+#include "dukd_ext_graph.h"
 
 typedef struct {
     const char *of, *name; /* name NULL: the struct itself */
@@ -231,6 +232,10 @@ static const row rows[] = {
     F(dukd_ext_params, pad0),
     F(dukd_ext_params, list),
     F(dukd_ext_params, bind),
+    S(dukd_ext_graph, DUKD_EXT_GRAPH_SIZE),
+    F(dukd_ext_graph, struct_size),
+    F(dukd_ext_graph, pad0),
+    F(dukd_ext_graph, before_replay),
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
