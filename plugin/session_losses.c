@@ -53,7 +53,7 @@ static int32_t fetch(dukd_session *s, dukd_error *error) {
         double mean[DUKD_MAX_LOSSES];
         const int32_t status =
             s->backend->read(s->backend, s->losses_stream, mean, from + (uint64_t)m * DUKD_MAX_LOSSES,
-                             sizeof mean, dukd_report_to(error));
+                             s->recipe.n_losses * sizeof *mean, dukd_report_to(error));
         if (status != DUKD_OK) return status;
         for (uint32_t i = 0; i < s->recipe.n_losses; i++) sum[i] = m == 0 ? mean[i] : sum[i] + mean[i];
     }
