@@ -91,12 +91,6 @@ int32_t dukd_session_choose(dukd_session *s, const dukd_step *step, dukd_error *
 static int32_t begin_on_device(dukd_session *s, dukd_error *error) {
     error = dukd_report_to(error);
     if (s->recorded) {
-        if (s->micro_count != 1) {
-            return dukd_report(
-                error, DUKD_E_UNSUPPORTED,
-                "begin_step: a step of %u micro-batches cannot be captured into a graph: use one",
-                s->micro_count);
-        }
         s->has_graph = false; /* until end_step */
         s->means_live = DUKD_MEANS_GRAPH;
         return DUKD_OK;
@@ -130,6 +124,12 @@ int32_t dukd_session_begin_step(dukd_session *s, const dukd_step *step, dukd_err
     if (status == DUKD_OK) status = dukd_session_choose(s, step, error);
     if (status == DUKD_OK && dukd_session_on_device(s)) {
         status = s->backend->begin(s->backend, step->stream, &recorded, dukd_report_to(error));
+        if (status == DUKD_OK && recorded && s->micro_count != 1) {
+            status =
+                dukd_report(error, DUKD_E_UNSUPPORTED,
+                            "begin_step: a step of %u micro-batches cannot be captured into a graph: use one",
+                            s->micro_count);
+        }
     }
     if (status != DUKD_OK && !dukd_status_spoils(status)) return status;
     /* from here on there is a step, if only one to cancel */

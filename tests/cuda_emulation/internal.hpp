@@ -37,6 +37,8 @@ void memory_each(void (*look)(const allocation &));
 /* Opens what the device may touch, and closes it again. They nest. */
 void memory_open(int device);
 void memory_close(int device);
+/* The same for the allocation that p points into, if any: for a copy. */
+void memory_open_one(const void *p, bool open);
 
 /* ---- fibres.cpp ---- */
 void run_grid(dim3 grid, dim3 block, size_t bytes, int device, const std::function<void()> &thread);

@@ -92,6 +92,11 @@ int64_t memory_count() {
     return count;
 }
 
+void memory_open_one(const void *p, bool open) {
+    const allocation *a = memory_find(p);
+    if (a != nullptr && open_count[a->device] == 0) set_open(*a, open);
+}
+
 void memory_open(int device) {
     if (open_count[device]++ > 0) return;
     for (const allocation &a : allocations) {

@@ -101,9 +101,7 @@ void perform(const work &w) {
         if (events.count(w.record) != 0 && w.record->done < w.count) w.record->done = w.count;
         return;
     }
-    memory_open(w.device);
     w.run();
-    memory_close(w.device);
 }
 
 void drain(stream *s) {
@@ -163,9 +161,12 @@ void emulation::launch(void *handle, dim3 grid, dim3 block, size_t bytes, size_t
         return;
     }
     const int device = current_device;
-    if (enqueue(static_cast<cudaStream_t>(handle), [=] { run_grid(grid, block, bytes, device, thread); }) ==
-        cudaSuccess)
-        launches++;
+    const std::function<void()> run = [=] {
+        memory_open(device);
+        run_grid(grid, block, bytes, device, thread);
+        memory_close(device);
+    };
+    if (enqueue(static_cast<cudaStream_t>(handle), run) == cudaSuccess) launches++;
 }
 
 /* ---------------------------------------------------------------- the machine */
@@ -326,7 +327,11 @@ cudaError_t CUDARTAPI cudaMemcpyAsync(void *to, const void *from, size_t size, c
         return give(cudaErrorInvalidValue);
     return enqueue(handle, [=] {
         if (from_device) shadow_read(from, size);
+        memory_open_one(from, true);
+        memory_open_one(to, true);
         memcpy(to, from, size);
+        memory_open_one(from, false);
+        memory_open_one(to, false);
         if (to_device) shadow_written(to, size);
     });
 }

@@ -138,7 +138,7 @@ static int32_t begin(dukd_backend *base, void *stream, bool *recorded, dukd_erro
 
 static int32_t read_back(dukd_backend *base, void *stream, void *to, const void *from, uint64_t size,
                          dukd_error *error) {
-    const dukd_cuda_backend *b = dukd_cuda_backend_of(base);
+    dukd_cuda_backend *b = dukd_cuda_backend_of(base);
     enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
     dukd_cuda_turn turn;
     int32_t status = dukd_cuda_enter(b, &turn, error);
@@ -149,12 +149,22 @@ static int32_t read_back(dukd_backend *base, void *stream, void *to, const void 
         status = dukd_report(error, DUKD_E_STATE,
                              "read_losses: the step's stream is being captured: end the capture first");
     }
+    if (status == DUKD_OK && size > sizeof b->landing) {
+        status = dukd_report(error, DUKD_E_INTERNAL, "the CUDA backend is asked for %llu bytes at once",
+                             (unsigned long long)size);
+    }
     if (status == DUKD_OK) {
-        status = dukd_cuda_check((int)cudaMemcpyAsync(to, from, size, cudaMemcpyDeviceToHost, stream),
+        status = dukd_cuda_check((int)cudaMemcpyAsync(b->landing, from, size, cudaMemcpyDeviceToHost, stream),
                                  "reading the losses", error);
     }
-    if (status == DUKD_OK)
+    if (status == DUKD_OK) {
+        b->landing_busy = true;
         status = dukd_cuda_check((int)cudaStreamSynchronize(stream), "waiting for the stream", error);
+    }
+    if (status == DUKD_OK) {
+        b->landing_busy = false;
+        memcpy(to, b->landing, size);
+    }
     dukd_cuda_leave(&turn);
     return status;
 }
@@ -185,6 +195,12 @@ static int32_t owns(dukd_backend *base, const dukd_tensor *t, const char *name, 
 static void destroy(dukd_backend *base) {
     if (base == NULL) return;
     dukd_cuda_backend *b = dukd_cuda_backend_of(base);
+    dukd_cuda_turn turn;
+    if (b->landing_busy && dukd_cuda_enter(b, &turn, NULL) == DUKD_OK) {
+        (void)cudaDeviceSynchronize();
+        (void)cudaGetLastError();
+        dukd_cuda_leave(&turn);
+    }
     give_back(base, b->partial);
     give_back(base, b->column);
     free(b);

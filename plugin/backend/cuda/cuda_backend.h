@@ -7,6 +7,8 @@
 
 #include <cuda_runtime_api.h>
 
+#define DUKD_CUDA_LANDING 64 /* doubles */
+
 typedef struct {
     dukd_backend base; /* first: a dukd_backend * is a dukd_cuda_backend * */
     int32_t device;
@@ -20,6 +22,9 @@ typedef struct {
     int64_t partials;
     double *column; /* [columns] sums of hardest; NULL: never asked for */
     int64_t columns;
+    double landing
+        [DUKD_CUDA_LANDING]; /* where copies to the host arrive: one that was not waited for may still do so */
+    bool landing_busy;
 } dukd_cuda_backend;
 
 static inline dukd_cuda_backend *dukd_cuda_backend_of(dukd_backend *b) {
