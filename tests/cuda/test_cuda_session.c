@@ -115,6 +115,7 @@ static void large_batches(void **state) {
 
 static dukd_dtype batch_type, tap_type, grad_type;
 static fixture_layout tap_layout, batch_layout;
+static uint32_t grad_layout_after;
 
 static void set_types(fixture *f) {
     f->dtype = batch_type;
@@ -122,6 +123,7 @@ static void set_types(fixture *f) {
     f->grad_dtype = grad_type;
     f->tap_layout = tap_layout;
     f->batch_layout = batch_layout;
+    f->grad_layout_after = grad_layout_after;
 }
 
 static void every_type(void **state) {
@@ -156,6 +158,7 @@ static void any_strides(void **state) {
                 char name[64];
                 tap_layout = (fixture_layout)tap;
                 batch_layout = (fixture_layout)batch;
+                grad_layout_after = (uint32_t)(tap + batch) % LAYOUTS;
                 snprintf(name, sizeof name, "tap %d, batch %d", tap, batch);
                 run_both(&w, set_types, name);
             }
@@ -182,6 +185,23 @@ static void set_inf(fixture *f) {
     f->net[FIXTURE_TEACHER].w = INFINITY;
 }
 
+/* All windows that have the spot are alike: the first row of them is not the first row of the first thread. */
+static void set_spot(fixture *f) {
+    f->net[FIXTURE_TEACHER] = (fixture_net){0, 0};
+    f->spot.on = f->spot.alone = true;
+    f->spot.row = 140;
+    f->spot.col = 5;
+    f->spot.value = 0.5;
+}
+
+/* Its windows are the hardest, and no sum that it was in is believed. */
+static void set_nan_pixel(fixture *f) {
+    f->spot.on = true;
+    f->spot.row = 11;
+    f->spot.col = 13;
+    f->spot.value = NAN;
+}
+
 static void set_own_memory(fixture *f) {
     f->own_memory = false;
 }
@@ -198,6 +218,9 @@ static void what_a_host_can_ask_for(void **state) {
     run_both(&w, set_inf, "with Inf");
     run_both(&hardest, set_inf, "with Inf");
     run_both(&hardest, set_own_memory, "in its own memory");
+    const way tall = {"ties", OPTIONS("train.augment.rot90=0", "train.zoom_in=hardest"), 1, 133, 4, 2, 1};
+    run_both(&tall, set_spot, "of the hardest");
+    run_both(&hardest, set_nan_pixel, "with one NaN");
 }
 
 /* A scale on the device multiplies gradients, not losses. */

@@ -360,6 +360,12 @@ static void fill_batch(const fixture *f, fixture_tensor *t, int32_t scale, int64
 void fixture_batch(fixture *f, int64_t first) {
     fill_batch(f, &f->lr, 1, first, 1000000);
     fill_batch(f, &f->hr, f->scale, first, 2000000);
+    if (!f->spot.on) return;
+    const dukd_tensor *hr = &f->hr.tensor;
+    if (f->spot.alone) {
+        EACH_ELEMENT(hr, n, c, i, j) fixture_set(hr, n, c, i, j, 0);
+    }
+    for (int64_t n = 0; n < f->n; n++) fixture_set(hr, n, 0, f->spot.row, f->spot.col, f->spot.value);
 }
 
 int32_t fixture_begin(fixture *f, int64_t iteration, int64_t first, uint32_t micro_index) {
@@ -455,7 +461,9 @@ int32_t fixture_submit(fixture *f, const dukd_pass *pass) {
         }
         values[i] = sent(f, &value[i]);
         if ((tap->flags & DUKD_TAP_WANT_GRAD) == 0) continue;
-        fixture_tensor_make(&grad[i], shape, f->grad_dtype, f->tap_layout); /* NaN: all must be overwritten */
+        fixture_tensor_make(&grad[i], shape, f->grad_dtype,
+                            (fixture_layout)((f->tap_layout + f->grad_layout_after) %
+                                             LAYOUTS)); /* NaN: all must be overwritten */
         grads[i] = sent(f, &grad[i]);
     }
     const dukd_submit submit = {.struct_size = DUKD_SUBMIT_SIZE,

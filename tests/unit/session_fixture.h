@@ -56,9 +56,16 @@ typedef struct {
     double grad_scale;
     fixture_net net[2]; /* student, teacher */
     fixture_layout tap_layout, batch_layout;
-    uint32_t threads; /* of the host's parallel_for; 0: the host has none */
-    double rate;      /* of plain gradient descent at OPTIMIZE_AFTER */
-    bool collect;     /* take passes until WAIT before submitting any */
+    /* one value at (row, col) of each HR image, in channel 0; `alone`: all others are 0 */
+    struct {
+        bool on, alone;
+        int64_t row, col;
+        double value;
+    } spot;
+    uint32_t grad_layout_after; /* gradients lie as the layout so many after tap_layout */
+    uint32_t threads;           /* of the host's parallel_for; 0: the host has none */
+    double rate;                /* of plain gradient descent at OPTIMIZE_AFTER */
+    bool collect;               /* take passes until WAIT before submitting any */
 
     /* ---- what happened ---- */
     const dukd_plugin *plugin;
