@@ -62,7 +62,7 @@ struct dukd_session {
     const dukd_pass *plan_passes[DUKD_MAX_PASSES];
     dukd_pass_view planned[DUKD_MAX_PASSES], live[DUKD_MAX_PASSES];
     int64_t tap_shape[DUKD_MAX_PASSES][DUKD_MAX_TAPS][4]; /* as the host said */
-    dukd_samples samples[DUKD_MAX_PASSES]; /* what was chosen, in plain memory */
+    dukd_samples samples[DUKD_MAX_PASSES];                /* what was chosen, in plain memory */
     dukd_samples placed[DUKD_MAX_PASSES]; /* the same in the backend's memory; on the CPU the same pointers */
     void *choices, *placed_choices;       /* the blocks that both lie in; the second NULL on the CPU */
     uint64_t choices_size;

@@ -34,6 +34,13 @@ static int32_t open_backend(dukd_session *s, dukd_error *error) {
             "backend: cuda is asked for, but the session's tensors are in CPU memory: give tensors of a CUDA "
             "device, or set backend: auto or cpu");
     }
+    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
+        const dukd_pass_recipe *pass = &s->recipe.pass[i];
+        if (pass->n_affinities == 0 && pass->n_contrasts == 0) continue;
+        return dukd_report(error, DUKD_E_UNSUPPORTED,
+                           "the CUDA backend does not have the loss %s: train on the CPU, or without it",
+                           pass->n_contrasts > 0 ? "csd" : "fakd");
+    }
     const int32_t status =
         dukd_backend_cuda_create(&s->backend, &s->host, s->geometry.device.device_id, &why);
     if (status == DUKD_OK) return DUKD_OK;
@@ -88,7 +95,7 @@ static int32_t prepare_device(dukd_session *s, dukd_error *error) {
     for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
         const dukd_pass_view *view = &s->planned[i];
         for (uint32_t t = 0; t < view->pass.n_taps; t++) {
-            const int64_t *shape = view->tap_shape[t];
+            const int64_t *shape = s->tap_shape[i][t];
             const int64_t tiles = shape[0] * shape[1] * ((shape[2] + 31) / 32) * ((shape[3] + 31) / 32);
             if (tiles <= most) continue;
             most = tiles;

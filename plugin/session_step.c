@@ -61,9 +61,8 @@ int32_t dukd_session_check_step(const dukd_session *s, const dukd_step *step, du
 static int32_t make_images(dukd_session *s, uint32_t at, dukd_error *error) {
     const dukd_pass_recipe *pass = &s->recipe.pass[at];
     const dukd_pass_view *view = &s->live[at];
-    return dukd_images_make(s->backend, pass, &s->placed[at], s->geometry.scale, &s->lr.tensor,
-                            &s->hr.tensor, &view->tensor[pass->plain].tensor,
-                            &view->tensor[pass->augmented].tensor,
+    return dukd_images_make(s->backend, pass, &s->placed[at], s->geometry.scale, &s->lr.tensor, &s->hr.tensor,
+                            &view->tensor[pass->plain].tensor, &view->tensor[pass->augmented].tensor,
                             pass->negatives != DUKD_NO_INPUT ? &view->tensor[pass->negatives].tensor : NULL,
                             dukd_report_to(error));
 }

@@ -121,6 +121,17 @@ static void a_device_without_code_or_memory(void **state) {
     fixture_close(&f);
 }
 
+static void losses_on_features_are_refused(void **state) {
+    (void)state;
+    fixture f;
+    start(&f);
+    f.caps |= DUKD_CAP_LAYERS;
+    assert_int_equal(fixture_open(&f, OPTIONS("train.terms=[fakd]", "train.fakd.layers=[conv_first, 2]")),
+                     DUKD_E_UNSUPPORTED);
+    EXPECT_MESSAGE(&f, "the CUDA backend does not have the loss fakd");
+    fixture_close(&f);
+}
+
 /* ---------------------------------------------------------------- every call fails once */
 
 /* A short run as a host would make it, which stops at the first error and then gives the step up. 0, or the error. */
@@ -392,6 +403,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_lack_has_its_message, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_device_without_code_or_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(losses_on_features_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_call_may_fail, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_callers_device_stays_current, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_the_devices_is_refused, set_up, tear_down),

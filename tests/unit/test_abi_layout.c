@@ -16,8 +16,8 @@
 #include <dlpack/dlpack.h>
 
 #include "dukd_ext_draws.h"
-#include "dukd_ext_params.h"
 #include "dukd_ext_graph.h"
+#include "dukd_ext_params.h"
 
 typedef struct {
     const char *of, *name; /* name NULL: the struct itself */
