@@ -4,11 +4,11 @@
 
 #include "backend/backend.h"
 #include "dukd_ext_draws.h"
+#include "dukd_ext_graph.h"
 #include "options.h"
 #include "report.h"
 #include "session.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---------------------------------------------------------------- what it says of itself */
@@ -52,7 +52,7 @@ static const dukd_plugin_info info = {
     .n_backends = N_BACKENDS,
     .name = "dukd",
     .version = DUKD_VERSION,
-    .build = BUILT_BY ", " BUILT_FOR ", backend cpu",
+    .build = BUILT_BY ", " BUILT_FOR ", backends cpu, cuda (a module apart)",
     .losses = losses,
     .options = dukd_option_infos,
 };
@@ -77,9 +77,7 @@ static int32_t query_backend(uint32_t index, dukd_backend_info *out, dukd_error 
         dukd_backend_cpu_describe(&found);
         found.struct_size = out->struct_size;
     } else {
-        found.device_type = DUKD_DEVICE_CUDA;
-        snprintf(found.name, sizeof found.name, "cuda");
-        snprintf(found.detail, sizeof found.detail, "this build of the plugin has no CUDA backend");
+        dukd_backend_cuda_describe(&found);
     }
     memcpy(out, &found, DUKD_BACKEND_INFO_SIZE);
     return DUKD_OK;
@@ -90,8 +88,15 @@ static const dukd_ext_draws ext_draws = {
     .set_source = dukd_session_set_draw_source,
 };
 
+static const dukd_ext_graph ext_graph = {
+    .struct_size = DUKD_EXT_GRAPH_SIZE,
+    .before_replay = dukd_session_before_replay,
+};
+
 static const void *get_extension(const char *id) {
-    return id != NULL && strcmp(id, DUKD_EXT_DRAWS) == 0 ? &ext_draws : NULL;
+    if (id == NULL) return NULL;
+    if (strcmp(id, DUKD_EXT_DRAWS) == 0) return &ext_draws;
+    return strcmp(id, DUKD_EXT_GRAPH) == 0 ? &ext_graph : NULL;
 }
 
 /* ---------------------------------------------------------------- the table and the entry */

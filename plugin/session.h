@@ -7,7 +7,9 @@
  *     session_networks.c  what the networks must take and give
  *     session_step.c    begin_step, next_pass, end_step, cancel_step
  *     session_submit.c  submit_pass
- *     session_state.c   read_losses, get_state, set_state */
+ *     session_graph.c   steps that were captured into a CUDA graph
+ *     session_losses.c  the books: losses of a step, read_losses
+ *     session_state.c   get_state, set_state */
 #ifndef DUKD_SESSION_H
 #define DUKD_SESSION_H
 
@@ -18,6 +20,7 @@
 #include "upcycle/geometry.h"
 #include "upcycle/samples.h"
 
+#include <stddef.h>
 #include <sys/types.h>
 
 /* A dukd_tensor with its shape and strides. */
@@ -59,7 +62,10 @@ struct dukd_session {
     const dukd_pass *plan_passes[DUKD_MAX_PASSES];
     dukd_pass_view planned[DUKD_MAX_PASSES], live[DUKD_MAX_PASSES];
     int64_t tap_shape[DUKD_MAX_PASSES][DUKD_MAX_TAPS][4]; /* as the host said */
-    dukd_samples samples[DUKD_MAX_PASSES];
+    dukd_samples samples[DUKD_MAX_PASSES];                /* what was chosen, in plain memory */
+    dukd_samples placed[DUKD_MAX_PASSES]; /* the same in the backend's memory; on the CPU the same pointers */
+    void *choices, *placed_choices;       /* the blocks that both lie in; the second NULL on the CPU */
+    uint64_t choices_size;
     void *images[DUKD_MAX_PASSES][DUKD_MAX_INPUTS]; /* what the session makes; NULL where an input is LR */
 
     /* the step */
@@ -69,7 +75,12 @@ struct dukd_session {
     uint32_t handed;    /* passes handed out so far */
     uint32_t submitted; /* a bit a pass */
     dukd_held_tensor lr, hr;
-    double mean[DUKD_MAX_LOSSES]; /* of this micro-batch */
+    void *stream;                 /* of a device */
+    bool recorded;                /* the step is being captured into a graph: nothing is computed now */
+    double mean[DUKD_MAX_LOSSES]; /* of this micro-batch; on a device they come later, in means */
+    double *means;         /* [DUKD_MEANS][micro_count][DUKD_MAX_LOSSES] in a device's memory; else NULL */
+    uint32_t means_live;   /* which of them this step writes */
+    uint32_t means_closed; /* which hold those of the last step that was ended */
 
     /* across micro-batches */
     uint32_t next_micro;
@@ -79,10 +90,20 @@ struct dukd_session {
 
     /* the last step that was ended */
     bool has_losses;
+    bool losses_wait;    /* they are still on the device */
+    void *losses_stream; /* that they come on */
     int64_t losses_iteration;
     const char *loss_names[DUKD_MAX_LOSSES + 1];
     double loss_values[DUKD_MAX_LOSSES + 1];
+
+    /* the step that was captured into a graph (session_graph.c) */
+    bool has_graph;
+    dukd_held_tensor graph_lr, graph_hr;
 };
+
+/* Places for means: a step that is given up must not touch those of the last step that was ended, and a graph writes where it
+ * was captured to write. */
+enum { DUKD_MEANS_EVEN, DUKD_MEANS_ODD, DUKD_MEANS_GRAPH, DUKD_MEANS };
 
 /* ---- the functions of dukd_plugin and dukd_ext_draws ---- */
 int32_t dukd_session_create(const dukd_session_params *params, dukd_session **out, dukd_error *error);
@@ -96,6 +117,7 @@ int32_t dukd_session_cancel_step(dukd_session *s, dukd_error *error);
 int32_t dukd_session_read_losses(dukd_session *s, dukd_losses *out, dukd_error *error);
 int32_t dukd_session_get_state(dukd_session *s, void *data, uint64_t *size, dukd_error *error);
 int32_t dukd_session_set_state(dukd_session *s, const void *data, uint64_t size, dukd_error *error);
+int32_t dukd_session_before_replay(dukd_session *s, const dukd_step *step, dukd_error *error);
 int32_t dukd_session_set_draw_source(dukd_session *s, dukd_draw_source source, void *ctx, dukd_error *error);
 
 /* ---- between the files above ---- */
@@ -110,6 +132,19 @@ int32_t dukd_session_ask_cancel(const dukd_host *host, dukd_error *error);
 /* One line to the host's log, if it has one. */
 void dukd_session_log(const dukd_host *host, int32_t level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Where loss `i` of the step in progress goes on a device. */
+double *dukd_session_mean_at(const dukd_session *s, uint32_t loss);
+/* Enters the means of this micro-batch into the books; after the last they are the losses. */
+void dukd_session_close_losses(dukd_session *s);
+/* Whether the session's tensors are on a device, whose work is only enqueued. */
+static inline bool dukd_session_on_device(const dukd_session *s) {
+    return s->backend->begin != NULL;
+}
+/* Checks a step against the session, its tensors included. */
+int32_t dukd_session_check_step(const dukd_session *s, const dukd_step *step, dukd_error *error);
+/* Draws all choices of a step. */
+int32_t dukd_session_choose(dukd_session *s, const dukd_step *step, dukd_error *error);
 
 /* A step must be open and not failed. */
 int32_t dukd_session_enter_step(const dukd_session *s, const char *what, dukd_error *error);

@@ -8,31 +8,135 @@
 #include <string.h>
 #include <unistd.h>
 
+/* auto is what the session's device says; a backend that is asked for by name is never replaced by another. */
 static int32_t open_backend(dukd_session *s, dukd_error *error) {
-    const bool cuda = s->geometry.device.device_type == DUKD_DEVICE_CUDA;
-    if (cuda || s->config.backend == DUKD_BACKEND_CUDA) {
-        return dukd_report(error, DUKD_E_UNSUPPORTED,
-                           "%s, and this build of the plugin has no CUDA backend: %s",
-                           cuda ? "the tensors are on a CUDA device" : "backend: cuda is asked for",
-                           cuda ? "train on the CPU" : "set backend: auto or cpu");
+    const bool on_cuda = s->geometry.device.device_type == DUKD_DEVICE_CUDA;
+    const uint32_t asked = s->config.backend;
+    dukd_error why = {.struct_size = DUKD_ERROR_SIZE};
+    if (!on_cuda && asked != DUKD_BACKEND_CUDA) {
+        return dukd_backend_cpu_create(&s->backend, &s->host, NULL, dukd_report_to(error));
     }
-    return dukd_backend_cpu_create(&s->backend, &s->host, NULL, dukd_report_to(error));
+    if (asked == DUKD_BACKEND_CPU) {
+        return dukd_report(
+            error, DUKD_E_UNSUPPORTED,
+            "backend: cpu is asked for, and the tensors are on a CUDA device: set backend: auto or cuda");
+    }
+    if (!on_cuda) {
+        dukd_backend_info info = {.struct_size = DUKD_BACKEND_INFO_SIZE};
+        dukd_backend_cuda_describe(&info);
+        if (info.usable == 0) {
+            return dukd_report(error, DUKD_E_UNSUPPORTED,
+                               "backend: cuda is asked for, and %s (or set backend: auto or cpu)",
+                               info.detail);
+        }
+        return dukd_report(
+            error, DUKD_E_UNSUPPORTED,
+            "backend: cuda is asked for, but the session's tensors are in CPU memory: give tensors of a CUDA "
+            "device, or set backend: auto or cpu");
+    }
+    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
+        const dukd_pass_recipe *pass = &s->recipe.pass[i];
+        if (pass->n_affinities == 0 && pass->n_contrasts == 0) continue;
+        return dukd_report(error, DUKD_E_UNSUPPORTED,
+                           "the CUDA backend does not have the loss %s: train on the CPU, or without it",
+                           pass->n_contrasts > 0 ? "csd" : "fakd");
+    }
+    const int32_t status =
+        dukd_backend_cuda_create(&s->backend, &s->host, s->geometry.device.device_id, &why);
+    if (status == DUKD_OK) return DUKD_OK;
+    return dukd_report(error, status, "%s, and %s",
+                       asked == DUKD_BACKEND_CUDA ? "backend: cuda is asked for"
+                                                  : "the tensors are on a CUDA device",
+                       why.message);
+}
+
+/* Memory for what is chosen: a block for all passes, and on a device its copy there. */
+static int32_t alloc_choices(dukd_session *s, dukd_error *error) {
+    uint64_t size = 0, taken = 0;
+    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
+        const uint32_t crops = s->recipe.pass[i].images == DUKD_IMAGES_ZOOM_IN ? s->config.crops : 1;
+        size += dukd_samples_size((uint64_t)s->geometry.n * crops);
+        taken += crops * sizeof(uint32_t);
+    }
+    s->choices_size = size;
+    s->choices = dukd_memory_alloc(&s->host, size + taken);
+    if (s->choices == NULL) {
+        return dukd_report(error, DUKD_E_MEMORY, "no memory for the choices of a batch (%llu bytes)",
+                           (unsigned long long)(size + taken));
+    }
+    memset(s->choices, 0, (size_t)(size + taken));
+    char *here = s->choices, *there = here, *tiles = here + size;
+    if (dukd_session_on_device(s)) {
+        there = s->placed_choices = s->backend->alloc(s->backend, size);
+        if (there == NULL) {
+            return dukd_report(error, DUKD_E_MEMORY,
+                               "the device has no memory for the choices of a batch (%llu bytes)",
+                               (unsigned long long)size);
+        }
+    }
+    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
+        const uint32_t crops = s->recipe.pass[i].images == DUKD_IMAGES_ZOOM_IN ? s->config.crops : 1;
+        const uint32_t count = (uint32_t)s->geometry.n * crops;
+        dukd_samples_lay(&s->samples[i], here, count);
+        dukd_samples_lay(&s->placed[i], there, count);
+        s->samples[i].taken = (uint32_t *)(void *)tiles;
+        here += dukd_samples_size(count);
+        there += dukd_samples_size(count);
+        tiles += crops * sizeof(uint32_t);
+    }
+    return DUKD_OK;
+}
+
+/* What a device needs beside: workspaces, and places for the means. */
+static int32_t prepare_device(dukd_session *s, dukd_error *error) {
+    dukd_backend_load load = {.window_h = (int32_t)s->geometry.h, .window_w = (int32_t)s->geometry.w};
+    int64_t most = 0;
+    if (!dukd_session_on_device(s)) return DUKD_OK;
+    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
+        const dukd_pass_view *view = &s->planned[i];
+        for (uint32_t t = 0; t < view->pass.n_taps; t++) {
+            const int64_t *shape = s->tap_shape[i][t];
+            const int64_t tiles = shape[0] * shape[1] * ((shape[2] + 31) / 32) * ((shape[3] + 31) / 32);
+            if (tiles <= most) continue;
+            most = tiles;
+            memcpy(load.l1_shape, shape, sizeof load.l1_shape);
+        }
+        if (s->recipe.pass[i].hardest != DUKD_NO_TAP) dukd_geometry_hr(&s->geometry, load.hardest_shape);
+    }
+    const int32_t status = s->backend->reserve(s->backend, &load, dukd_report_to(error));
+    if (status != DUKD_OK) return status;
+    const uint64_t means = (uint64_t)DUKD_MEANS * s->micro_count * DUKD_MAX_LOSSES;
+    s->means = s->backend->alloc(s->backend, means * sizeof *s->means);
+    if (s->means != NULL) return DUKD_OK;
+    return dukd_report(error, DUKD_E_MEMORY, "the device has no memory for the losses of %u micro-batches",
+                       s->micro_count);
+}
+
+static void *alloc_image(const dukd_session *s, uint64_t size) {
+    return dukd_session_on_device(s) ? s->backend->alloc(s->backend, size)
+                                     : dukd_memory_alloc(&s->host, size);
+}
+
+static void free_image(const dukd_session *s, void *p) {
+    if (p == NULL) return;
+    if (dukd_session_on_device(s)) {
+        s->backend->free(s->backend, p);
+    } else {
+        dukd_memory_free(&s->host, p);
+    }
 }
 
 /* Memory of what the session makes itself; LR passes make nothing. */
 static int32_t alloc_images(dukd_session *s, dukd_error *error) {
     for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
         const dukd_pass_recipe *pass = &s->recipe.pass[i];
-        const uint32_t crops = pass->images == DUKD_IMAGES_ZOOM_IN ? s->config.crops : 1;
-        const int32_t status = dukd_samples_create(&s->samples[i], &s->host, s->geometry.n, crops, error);
-        if (status != DUKD_OK) return status;
         for (uint32_t k = 0; k < pass->n_inputs; k++) {
             if (pass->images == DUKD_IMAGES_LR && k != pass->negatives) continue;
             int64_t shape[4];
             dukd_geometry_input(&s->geometry, &s->config, pass, k, shape);
             const uint64_t size =
                 (uint64_t)(shape[0] * shape[1] * shape[2] * shape[3]) * dukd_dtype_size(s->geometry.dtype);
-            s->images[i][k] = dukd_memory_alloc(&s->host, size);
+            s->images[i][k] = alloc_image(s, size);
             if (s->images[i][k] != NULL) continue;
             return dukd_report(
                 error, DUKD_E_MEMORY, "no memory for %s, %lld x %lld x %lld x %lld (%llu bytes)",
@@ -106,6 +210,8 @@ static int32_t create(const dukd_session_params *params, dukd_session **out, duk
     dukd_session_build_views(s); /* the plan, for the checks; the live passes have no memory yet */
     status = dukd_session_check_taps(s, error);
     if (status == DUKD_OK) status = open_backend(s, error);
+    if (status == DUKD_OK) status = alloc_choices(s, error);
+    if (status == DUKD_OK) status = prepare_device(s, error);
     if (status == DUKD_OK) status = alloc_images(s, error);
     if (status == DUKD_OK) status = dukd_session_ask_cancel(&s->host, error);
     if (status != DUKD_OK) {
@@ -136,9 +242,11 @@ void dukd_session_destroy(dukd_session *s) {
     if (s == NULL) return;
     const dukd_host host = s->host; /* outlives the memory that it is freed with */
     for (uint32_t i = 0; i < DUKD_MAX_PASSES; i++) {
-        for (uint32_t k = 0; k < DUKD_MAX_INPUTS; k++) dukd_memory_free(&host, s->images[i][k]);
-        dukd_samples_destroy(&s->samples[i], &host);
+        for (uint32_t k = 0; k < DUKD_MAX_INPUTS; k++) free_image(s, s->images[i][k]);
     }
+    free_image(s, s->placed_choices);
+    free_image(s, s->means);
+    dukd_memory_free(&host, s->choices);
     if (s->backend != NULL) s->backend->destroy(s->backend);
     dukd_memory_free(&host, s);
 }

@@ -1,4 +1,4 @@
-/* What a session remembers: the losses of the last step, and the state that a checkpoint keeps.
+/* What a session remembers: the state that a checkpoint keeps.
  *
  * Draws are pure functions, so nothing changes from step to step that would have to be saved. The state is
  * what the losses mean, as text: it lets a resumed run say that it would go on as another one. */
@@ -8,22 +8,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-int32_t dukd_session_read_losses(dukd_session *s, dukd_losses *out, dukd_error *error) {
-    const int32_t status = dukd_session_enter_idle(s, "read_losses", error);
-    if (status != DUKD_OK) return status;
-    if (out == NULL) return dukd_report(error, DUKD_E_ARGUMENT, "read_losses: out is NULL");
-    if (out->struct_size < DUKD_LOSSES_SIZE) {
-        return dukd_report(error, DUKD_E_ARGUMENT, "read_losses: struct_size is %u, expected %u",
-                           out->struct_size, DUKD_LOSSES_SIZE);
-    }
-    if (!s->has_losses) return dukd_report(error, DUKD_E_STATE, "read_losses: no step has been ended yet");
-    out->n_losses = s->recipe.n_losses + 1;
-    out->iteration = s->losses_iteration;
-    out->names = s->loss_names;
-    out->values = s->loss_values;
-    return DUKD_OK;
-}
 
 int32_t dukd_session_set_draw_source(dukd_session *s, dukd_draw_source source, void *ctx, dukd_error *error) {
     const int32_t status = dukd_session_enter_idle(s, "set_source", error);

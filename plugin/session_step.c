@@ -28,7 +28,7 @@ static int32_t check_micro(const dukd_session *s, const dukd_step *step, dukd_er
     return DUKD_OK;
 }
 
-static int32_t check_step(const dukd_session *s, const dukd_step *step, dukd_error *error) {
+int32_t dukd_session_check_step(const dukd_session *s, const dukd_step *step, dukd_error *error) {
     int32_t status = dukd_struct_check(step, DUKD_STEP_SIZE, "step", error);
     if (status != DUKD_OK) return status;
     if (step->flags != 0)
@@ -50,15 +50,19 @@ static int32_t check_step(const dukd_session *s, const dukd_step *step, dukd_err
     if (status != DUKD_OK) return status;
     dukd_geometry_hr(&s->geometry, rule.shape);
     status = dukd_tensor_check(step->hr, &rule, "step->hr", error);
+    if (status == DUKD_OK && dukd_session_on_device(s)) {
+        status = s->backend->owns(s->backend, step->lr, "step->lr", dukd_report_to(error));
+        if (status == DUKD_OK)
+            status = s->backend->owns(s->backend, step->hr, "step->hr", dukd_report_to(error));
+    }
     return status != DUKD_OK ? status : check_micro(s, step, error);
 }
 
 static int32_t make_images(dukd_session *s, uint32_t at, dukd_error *error) {
     const dukd_pass_recipe *pass = &s->recipe.pass[at];
     const dukd_pass_view *view = &s->live[at];
-    return dukd_images_make(s->backend, pass, &s->samples[at], s->geometry.scale, &s->lr.tensor,
-                            &s->hr.tensor, &view->tensor[pass->plain].tensor,
-                            &view->tensor[pass->augmented].tensor,
+    return dukd_images_make(s->backend, pass, &s->placed[at], s->geometry.scale, &s->lr.tensor, &s->hr.tensor,
+                            &view->tensor[pass->plain].tensor, &view->tensor[pass->augmented].tensor,
                             pass->negatives != DUKD_NO_INPUT ? &view->tensor[pass->negatives].tensor : NULL,
                             dukd_report_to(error));
 }
@@ -71,7 +75,7 @@ int32_t dukd_session_make_dependents(dukd_session *s, uint32_t of, dukd_error *e
     return DUKD_OK;
 }
 
-static int32_t choose(dukd_session *s, const dukd_step *step, dukd_error *error) {
+int32_t dukd_session_choose(dukd_session *s, const dukd_step *step, dukd_error *error) {
     for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
         const int32_t status =
             dukd_samples_choose(&s->samples[i], &s->recipe.pass[i], &s->config, &s->geometry, &s->draws,
@@ -79,6 +83,21 @@ static int32_t choose(dukd_session *s, const dukd_step *step, dukd_error *error)
         if (status != DUKD_OK) return status;
     }
     return DUKD_OK;
+}
+
+/* A device: its stream, and the choices where its kernels read them. A step that is captured leaves the choices to
+ * before_replay. */
+static int32_t begin_on_device(dukd_session *s, dukd_error *error) {
+    error = dukd_report_to(error);
+    if (s->recorded) {
+        s->has_graph = false; /* until end_step */
+        s->means_live = DUKD_MEANS_GRAPH;
+        return DUKD_OK;
+    }
+    if (s->micro_index == 0) {
+        s->means_live = s->means_closed == DUKD_MEANS_EVEN ? DUKD_MEANS_ODD : DUKD_MEANS_EVEN;
+    }
+    return s->backend->place(s->backend, s->placed_choices, s->choices, s->choices_size, error);
 }
 
 static int32_t make_all(dukd_session *s, dukd_error *error) {
@@ -99,19 +118,32 @@ int32_t dukd_session_begin_step(dukd_session *s, const dukd_step *step, dukd_err
                            "begin_step: iteration %lld is not over: call end_step or cancel_step first",
                            (long long)s->iteration);
     }
-    status = check_step(s, step, error);
-    if (status == DUKD_OK) status = choose(s, step, error);
+    status = dukd_session_check_step(s, step, error);
+    bool recorded = false;
+    if (status == DUKD_OK) status = dukd_session_choose(s, step, error);
+    if (status == DUKD_OK && dukd_session_on_device(s)) {
+        status = s->backend->begin(s->backend, step->stream, &recorded, dukd_report_to(error));
+        if (status == DUKD_OK && recorded && s->micro_count != 1) {
+            status =
+                dukd_report(error, DUKD_E_UNSUPPORTED,
+                            "begin_step: a step of %u micro-batches cannot be captured into a graph: use one",
+                            s->micro_count);
+        }
+    }
     if (status != DUKD_OK && !dukd_status_spoils(status)) return status;
     /* from here on there is a step, if only one to cancel */
     s->phase = DUKD_PHASE_FAILED;
     s->iteration = step->iteration;
     s->micro_index = step->micro_index;
     s->handed = s->submitted = 0;
+    s->stream = step->stream;
+    s->recorded = recorded;
     if (status != DUKD_OK) return status;
     dukd_held_tensor_set(&s->lr, step->lr);
     dukd_held_tensor_set(&s->hr, step->hr);
     dukd_session_refresh_views(s);
-    status = make_all(s, error);
+    if (dukd_session_on_device(s)) status = begin_on_device(s, error);
+    if (status == DUKD_OK) status = make_all(s, error);
     if (status == DUKD_OK) s->phase = DUKD_PHASE_OPEN;
     return status;
 }
@@ -160,23 +192,6 @@ int32_t dukd_session_next_pass(dukd_session *s, const dukd_pass **out, dukd_erro
 
 /* ---------------------------------------------------------------- end_step, cancel_step */
 
-static void close_losses(dukd_session *s) {
-    const bool first = s->micro_index == 0, last = s->micro_index + 1 == s->micro_count;
-    double total = 0;
-    for (uint32_t i = 0; i < s->recipe.n_losses; i++) {
-        const dukd_loss_recipe *loss = &s->recipe.loss[i];
-        s->micro_sum[i] = first ? s->mean[i] : s->micro_sum[i] + s->mean[i];
-        if (!last) continue;
-        const double mean = s->micro_sum[i] / s->micro_count;
-        s->loss_values[i] = loss->reported * mean;
-        total += loss->weight * mean;
-    }
-    if (!last) return;
-    s->loss_values[s->recipe.n_losses] = total;
-    s->losses_iteration = s->iteration;
-    s->has_losses = true;
-}
-
 int32_t dukd_session_end_step(dukd_session *s, dukd_error *error) {
     const int32_t status = dukd_session_enter_step(s, "end_step", error);
     if (status != DUKD_OK) return status;
@@ -191,7 +206,7 @@ int32_t dukd_session_end_step(dukd_session *s, dukd_error *error) {
         return dukd_report(error, DUKD_E_STATE,
                            "end_step: next_pass has not said DUKD_STEP_DONE yet: call it until it does");
     }
-    close_losses(s);
+    dukd_session_close_losses(s);
     s->phase = DUKD_PHASE_IDLE;
     s->may_restart = false;
     s->micro_iteration = s->iteration;

@@ -8,6 +8,25 @@
 #include <math.h>
 #include <stdio.h>
 
+/* One f32 on the device, of no dimension. */
+static int32_t check_scale_tensor(const dukd_session *s, const dukd_tensor *t, dukd_error *error) {
+    if (t->ndim != 0 || dukd_dtype_bit(t->dtype) != DUKD_ALLOW_F32 || t->data == NULL) {
+        return dukd_report(error, DUKD_E_ARGUMENT,
+                           "submit: grad_scale_dev has %d dimensions of %s%s, expected one f32 (ndim 0)",
+                           t->ndim, dukd_dtype_name(t->dtype), t->data == NULL ? " and no data" : "");
+    }
+    if (t->device.device_type != DUKD_DEVICE_CUDA || t->device.device_id != s->geometry.device.device_id ||
+        ((uintptr_t)t->data + t->byte_offset) % sizeof(float) != 0) {
+        return dukd_report(
+            error, DUKD_E_ARGUMENT,
+            "submit: grad_scale_dev is on device (%d, %d), the session on (%d, %d), and it must be "
+            "aligned to 4 bytes",
+            t->device.device_type, t->device.device_id, s->geometry.device.device_type,
+            s->geometry.device.device_id);
+    }
+    return s->backend->owns(s->backend, t, "submit: grad_scale_dev", dukd_report_to(error));
+}
+
 static int32_t check_grad_scale(const dukd_session *s, const dukd_submit *submit, dukd_error *error) {
     if (!isfinite(submit->grad_scale) || submit->grad_scale == 0) {
         return dukd_report(error, DUKD_E_ARGUMENT,
@@ -24,12 +43,13 @@ static int32_t check_grad_scale(const dukd_session *s, const dukd_submit *submit
         return dukd_report(error, DUKD_E_ARGUMENT,
                            "submit: grad_scale_dev is for CUDA; on the CPU give its value as grad_scale");
     }
-    return DUKD_OK;
+    return submit->grad_scale_dev == NULL ? DUKD_OK : check_scale_tensor(s, submit->grad_scale_dev, error);
 }
 
 static int32_t check_tap(const dukd_session *s, const dukd_pass_view *view, uint32_t i,
                          const dukd_tensor *value, const dukd_tensor *grad, dukd_error *error) {
     const dukd_tap *tap = &view->tap[i];
+    const bool on_device = dukd_session_on_device(s);
     char name[96];
     dukd_tensor_rule rule = {.types = DUKD_ALLOW_ANY, .device = s->geometry.device};
     for (int d = 0; d < 4; d++) rule.shape[d] = s->tap_shape[view->pass.id][i][d];
@@ -37,6 +57,9 @@ static int32_t check_tap(const dukd_session *s, const dukd_pass_view *view, uint
     snprintf(name, sizeof name, "submit: values[%u] (pass %u, %.32s%s%.24s)", i, view->pass.id,
              s->host.networks[tap->network], space, layer);
     int32_t status = dukd_tensor_check(value, &rule, name, error);
+    if (status == DUKD_OK && on_device) {
+        status = s->backend->owns(s->backend, value, name, dukd_report_to(error));
+    }
     if (status != DUKD_OK) return status;
     snprintf(name, sizeof name, "submit: grads[%u] (pass %u, %.32s%s%.24s)", i, view->pass.id,
              s->host.networks[tap->network], space, layer);
@@ -46,7 +69,11 @@ static int32_t check_tap(const dukd_session *s, const dukd_pass_view *view, uint
                            name);
     }
     rule.types = DUKD_ALLOW_F32 | dukd_dtype_bit(value->dtype);
-    return dukd_tensor_check_writable(grad, &rule, name, error);
+    status = dukd_tensor_check_writable(grad, &rule, name, error);
+    if (status == DUKD_OK && on_device) {
+        status = s->backend->owns(s->backend, grad, name, dukd_report_to(error));
+    }
+    return status;
 }
 
 /* Gradients are written while values are read. */
@@ -110,8 +137,8 @@ static int32_t find_hardest(dukd_session *s, uint32_t of, const dukd_tensor *ans
                                         .b = &s->hr.tensor,
                                         .window_h = (int32_t)s->geometry.h,
                                         .window_w = (int32_t)s->geometry.w,
-                                        .row = s->samples[i].row,
-                                        .col = s->samples[i].col};
+                                        .row = s->placed[i].row,
+                                        .col = s->placed[i].col};
         const int32_t status = s->backend->hardest(s->backend, &args, dukd_report_to(error));
         if (status != DUKD_OK) return status;
     }
@@ -121,15 +148,19 @@ static int32_t find_hardest(dukd_session *s, uint32_t of, const dukd_tensor *ans
 static int32_t compute(dukd_session *s, const dukd_submit *submit, dukd_error *error) {
     const uint32_t id = submit->pass_id;
     const dukd_pass_recipe *pass = &s->recipe.pass[id];
-    const dukd_compare_job job = {.recipe = &s->recipe,
-                                  .pass = pass,
-                                  .values = submit->values,
-                                  .grads = submit->grads,
-                                  .lr = &s->lr.tensor,
-                                  .hr = &s->hr.tensor,
-                                  .back = s->samples[id].back,
-                                  .grad_scale = submit->grad_scale,
-                                  .micro_count = s->micro_count};
+    const dukd_tensor *scale = submit->grad_scale_dev;
+    const dukd_compare_job job = {
+        .recipe = &s->recipe,
+        .pass = pass,
+        .values = submit->values,
+        .grads = submit->grads,
+        .lr = &s->lr.tensor,
+        .hr = &s->hr.tensor,
+        .back = s->placed[id].back,
+        .grad_scale = submit->grad_scale,
+        .scale_dev = scale == NULL ? NULL : (const float *)((const char *)scale->data + scale->byte_offset),
+        .means = s->means == NULL ? NULL : dukd_session_mean_at(s, 0),
+        .micro_count = s->micro_count};
     int32_t status = dukd_session_ask_cancel(&s->host, error);
     if (status == DUKD_OK) status = dukd_compare_run(s->backend, &job, s->mean, dukd_report_to(error));
     if (status == DUKD_OK) status = dukd_features_run(s->backend, &job, s->mean, dukd_report_to(error));

@@ -36,12 +36,15 @@ static void build_inputs(dukd_session *s, uint32_t at, dukd_pass_view *view, boo
             (dukd_input){.struct_size = DUKD_INPUT_SIZE, .id = i, .tensor = &view->tensor[i].tensor};
         view->inputs[i] = &view->input[i];
         if (!live) continue;
-        const dukd_samples *samples = &s->samples[at];
+        /* The hardest crops are known to the device alone; all other choices are handed out where anyone can read them. */
+        const bool hidden = s->backend != NULL && dukd_session_on_device(s) && recipe->after >= 0;
+        const dukd_samples *samples = hidden ? &s->placed[at] : &s->samples[at];
         const bool window = recipe->images == DUKD_IMAGES_ZOOM_IN;
         view->origin[i] = (dukd_origin){.struct_size = DUKD_ORIGIN_SIZE,
                                         .kind = window                                   ? DUKD_ORIGIN_HR
                                                 : recipe->images == DUKD_IMAGES_ZOOM_OUT ? DUKD_ORIGIN_LR_DOWN
                                                                                          : DUKD_ORIGIN_LR,
+                                        .flags = hidden ? DUKD_ORIGIN_ON_DEVICE : 0,
                                         .n_samples = samples->count,
                                         .samples = samples->sample,
                                         .rows = window ? samples->row : NULL,

@@ -150,7 +150,9 @@ static void run_l1(bench_case *k, bench_room *room, char *set) {
                       k->n_targets,
                       0,
                       k->augment != 0 ? room->same : NULL,
-                      {0.0, 0.0}};
+                      {0.0, 0.0},
+                      {NULL, NULL},
+                      NULL};
     (void)k->backend->l1(k->backend, &a, NULL);
 }
 

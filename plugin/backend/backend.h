@@ -5,6 +5,10 @@
  * are N x C x H x W, f32, f16 or bf16, any strides, on the backend's device; arithmetic is f32, sums are f64
  * in an order that does not depend on the number of threads. Arguments are checked before they come here.
  *
+ * "The backend's memory" is what its tensors lie in: plain memory on the CPU; on a device what `alloc` gives,
+ * which the session holds pointers into and never reads. Operations of a device are only enqueued, on the
+ * stream of the last `begin`.
+ *
  * D, the augmentation of a sample, is a set of DUKD_AUGMENT_ bits in the normal form of dukd_plugin.h: flip
  * columns, flip rows, transpose, invert, in this order. augment/ turns every other description into that form
  * and gives inverses. */
@@ -13,6 +17,8 @@
 
 #include "dukd_plugin.h"
 
+#include <stdbool.h>
+
 typedef struct dukd_backend dukd_backend;
 
 /* Zoom in: sample k of `plain` is the window of HR image `image[k]` whose first pixel is (row[k], col[k]);
@@ -20,8 +26,8 @@ typedef struct dukd_backend dukd_backend;
 typedef struct {
     const dukd_tensor *hr;
     const dukd_tensor *plain, *augmented;
-    const int32_t *image, *row, *col; /* [samples] */
-    const uint32_t *augment;          /* [samples] */
+    const int32_t *image, *row, *col; /* [samples], the backend's memory */
+    const uint32_t *augment;          /* [samples], likewise */
 } dukd_zoom_in_args;
 
 /* Zoom out: `plain` is lr scaled down by `scale`: antialiased bicubic, a = -0.5, kernel widened by the scale,
@@ -30,7 +36,7 @@ typedef struct {
 typedef struct {
     const dukd_tensor *lr;
     const dukd_tensor *plain, *augmented;
-    const uint32_t *augment; /* [N] */
+    const uint32_t *augment; /* [N], the backend's memory */
     int32_t scale;
     int32_t pad0;
 } dukd_zoom_out_args;
@@ -47,8 +53,12 @@ typedef struct {
     double factor[2];
     uint32_t n_targets; /* 1 or 2; 0: grad is filled with zeros */
     uint32_t pad0;
-    const uint32_t *back; /* [N] B_k; NULL: identity for all */
-    double sum[2];        /* out */
+    const uint32_t *back; /* [N] B_k, the backend's memory; NULL: identity for all */
+    double sum[2];        /* out, where the backend computes at once */
+    /* For a backend whose results come later: where sum[t] / elements of value goes, in its memory. */
+    double *mean[2];
+    /* One f32 in the backend's memory that multiplies the gradient too; NULL: none. A device's alone. */
+    const float *scale_dev;
 } dukd_l1_args;
 
 /* The hardest window of each image: error = mean over channels of |a - b|, and for every integer offset the
@@ -57,7 +67,7 @@ typedef struct {
 typedef struct {
     const dukd_tensor *a, *b; /* T(x) and y */
     int32_t window_h, window_w;
-    int32_t *row, *col; /* out, [N], host memory */
+    int32_t *row, *col; /* out, [N], the backend's memory */
 } dukd_hardest_args;
 
 /* FAKD (He et al. 2020): the affinity A = F^T F of a feature map F, C x HW with each column divided by its norm plus
@@ -91,10 +101,34 @@ typedef struct {
     int32_t scale;
     int32_t pad0;
 } dukd_upscale_args;
+/* What a session will ask for, so that a device has its workspaces before the first step. */
+typedef struct {
+    int64_t l1_shape[4];      /* the largest `value` in blocks of 32 x 32 pixels */
+    int64_t hardest_shape[4]; /* of `a`; all 0: hardest is never asked for */
+    int32_t window_h, window_w;
+} dukd_backend_load;
 
 struct dukd_backend {
     const char *name; /* "cpu" */
     void *state;      /* the backend's own */
+    /* The operations of a device; NULL in a backend that computes in plain memory, at once. All of them or
+     * none: `begin` tells which kind it is. */
+    /* Memory for images, choices and means; aligned for any type. NULL: there is none. */
+    void *(*alloc)(dukd_backend *b, uint64_t size);
+    void (*free)(dukd_backend *b, void *p);
+    int32_t (*reserve)(dukd_backend *b, const dukd_backend_load *load, dukd_error *error);
+    /* What follows is ordered by `stream`. *recorded: it is being captured into a graph, so nothing is computed
+     * now. */
+    int32_t (*begin)(dukd_backend *b, void *stream, bool *recorded, dukd_error *error);
+    /* Copies host memory (a multiple of 4 bytes), which may change when this returns, into the backend's; never
+     * recorded: a graph that reads `to` finds what was placed last before it runs. */
+    int32_t (*place)(dukd_backend *b, void *to, const void *from, uint64_t size, dukd_error *error);
+    /* Waits for `stream` and copies from the backend's memory. */
+    int32_t (*read)(dukd_backend *b, void *stream, void *to, const void *from, uint64_t size,
+                    dukd_error *error);
+    /* Whether a tensor's data are memory of this device. `name` is for the message. */
+    int32_t (*owns)(dukd_backend *b, const dukd_tensor *t, const char *name, dukd_error *error);
+    /* The operations of every backend. */
     int32_t (*zoom_in)(dukd_backend *b, const dukd_zoom_in_args *a, dukd_error *error);
     int32_t (*zoom_out)(dukd_backend *b, const dukd_zoom_out_args *a, dukd_error *error);
     int32_t (*l1)(dukd_backend *b, dukd_l1_args *a, dukd_error *error);
@@ -116,5 +150,13 @@ int32_t dukd_backend_cpu_create(dukd_backend **out, const dukd_host *host, const
 void dukd_backend_cpu_open_products(dukd_backend *b, const char *path, char detail[256]);
 /* Whether and how the CPU backend works here (for query_backend). */
 void dukd_backend_cpu_describe(dukd_backend_info *out);
+
+/* backend/cuda: opens the module libdukd-cuda.so, which lies beside this library. Whatever is missing (the module, a
+ * driver, a device, memory) is DUKD_E_UNSUPPORTED, _BACKEND or _MEMORY with its own message. host may offer alloc and
+ * free, which then give the device's memory, too. */
+int32_t dukd_backend_cuda_create(dukd_backend **out, const dukd_host *host, int32_t device_id,
+                                 dukd_error *error);
+/* Whether and how the CUDA backend works here; makes no context on a device. */
+void dukd_backend_cuda_describe(dukd_backend_info *out);
 
 #endif

@@ -22,15 +22,19 @@ int32_t dukd_compare_run(dukd_backend *backend, const dukd_compare_job *job, dou
         dukd_l1_args args = {.value = value,
                              .grad = job->grads[compare->value],
                              .n_targets = compare->n_targets,
-                             .back = compare->map_back ? job->back : NULL};
+                             .back = compare->map_back ? job->back : NULL,
+                             .scale_dev = job->scale_dev};
         for (uint32_t t = 0; t < compare->n_targets; t++) {
             const double weight = job->recipe->loss[compare->target[t].loss].weight;
             args.target[t] = target_tensor(job, &compare->target[t]);
             args.factor[t] = weight * job->grad_scale / (count * job->micro_count);
+            if (job->means != NULL) args.mean[t] = job->means + compare->target[t].loss;
         }
         const int32_t status = backend->l1(backend, &args, error);
         if (status != DUKD_OK) return status;
-        for (uint32_t t = 0; t < compare->n_targets; t++) mean[compare->target[t].loss] = args.sum[t] / count;
+        for (uint32_t t = 0; t < compare->n_targets && job->means == NULL; t++) {
+            mean[compare->target[t].loss] = args.sum[t] / count;
+        }
     }
     return DUKD_OK;
 }

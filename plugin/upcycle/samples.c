@@ -3,34 +3,23 @@
 
 #include "augment/dihedral.h"
 #include "report.h"
-#include "session_memory.h"
 
-#include <string.h>
+#include <stddef.h>
 
-int32_t dukd_samples_create(dukd_samples *s, const dukd_host *host, int64_t n, uint32_t crops,
-                            dukd_error *error) {
-    const uint64_t count = (uint64_t)n * crops; /* fits 31 bits: dukd_geometry_check */
-    const uint64_t size = count * (sizeof *s->sample + 3 * sizeof *s->image + 2 * sizeof *s->augment) +
-                          crops * sizeof *s->taken;
-    *s = (dukd_samples){.count = (uint32_t)count};
-    s->sample = dukd_memory_alloc(host, size);
-    if (s->sample == NULL) {
-        return dukd_report(error, DUKD_E_MEMORY, "no memory for the choices of %llu images (%llu bytes)",
-                           (unsigned long long)count, (unsigned long long)size);
-    }
-    memset(s->sample, 0, (size_t)size);
+uint64_t dukd_samples_size(uint64_t count) {
+    const dukd_samples *s = NULL;
+    const uint64_t size = count * (sizeof *s->sample + 3 * sizeof *s->image + 2 * sizeof *s->augment);
+    return (size + 7) / 8 * 8;
+}
+
+void dukd_samples_lay(dukd_samples *s, void *block, uint32_t count) {
+    s->count = count;
+    s->sample = block;
     s->image = (int32_t *)(s->sample + count);
     s->row = s->image + count;
     s->col = s->row + count;
     s->augment = (uint32_t *)(s->col + count);
     s->back = s->augment + count;
-    s->taken = s->back + count;
-    return DUKD_OK;
-}
-
-void dukd_samples_destroy(dukd_samples *s, const dukd_host *host) {
-    dukd_memory_free(host, s->sample);
-    *s = (dukd_samples){0};
 }
 
 /* ---------------------------------------------------------------- where */

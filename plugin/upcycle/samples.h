@@ -13,13 +13,13 @@ typedef struct {
     int32_t *row, *col; /* in HR; zoom in only, else 0 */
     uint32_t *augment;  /* D_k, normal form */
     uint32_t *back;     /* B_k, which maps the student's output back */
-    uint32_t *taken;    /* [crops] room for the tiles chosen so far */
+    uint32_t *taken;    /* [crops] room for the tiles chosen so far; elsewhere, only where is chosen */
 } dukd_samples;
 
-/* count = n * crops > 0. DUKD_E_MEMORY. */
-int32_t dukd_samples_create(dukd_samples *s, const dukd_host *host, int64_t n, uint32_t crops,
-                            dukd_error *error);
-void dukd_samples_destroy(dukd_samples *s, const dukd_host *host); /* *s may be all zeros */
+/* Bytes of the arrays of `count` images, without `taken`: a multiple of 8. count fits 31 bits (dukd_geometry_check). */
+uint64_t dukd_samples_size(uint64_t count);
+/* Lays the arrays out in `block`, which is never touched here: it may be a device's. `taken` stays as it is. */
+void dukd_samples_lay(dukd_samples *s, void *block, uint32_t count);
 
 /* Fills s for one step: samples, crops (but those of DUKD_CROP_HARDEST, which the teacher decides) and, where
  * the pass has a D, D and B. Errors are those of the draws. */

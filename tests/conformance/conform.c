@@ -11,10 +11,10 @@
 enum { TIME_LIMIT = 30, MAX_OPTIONS = 64, MAX_ITEMS = 16, NAME = 18 };
 
 /* In this order. What comes after group session needs one. */
-static const conform_group *const plugin_groups[] = {&conform_static,     &conform_loading, &conform_session,
-                                                     &conform_versioning, &conform_options, &conform_errors,
-                                                     &conform_host,       &conform_passes,  &conform_steps,
-                                                     &conform_numerics,   &conform_params,  &conform_state};
+static const conform_group *const plugin_groups[] = {
+    &conform_static, &conform_loading, &conform_session, &conform_versioning, &conform_options,
+    &conform_errors, &conform_host,    &conform_passes,  &conform_steps,      &conform_numerics,
+    &conform_params, &conform_state,   &conform_cuda};
 /* The first check of the first group is a run, without which there is nothing to look at. */
 static const conform_group *const host_groups[] = {&host_starting, &host_calls,  &host_taps,     &host_flags,
                                                    &host_micro,    &host_errors, &host_services, &host_state,
@@ -49,6 +49,8 @@ static void help(void) {
          "  --only NAME         only this check, or this group; may be repeated\n"
          "  --option KEY=VALUE  an option that every session of a plugin gets; may be repeated; a list is "
          "[a, b]\n"
+         "  --cudart FILE       the CUDA runtime by which group cuda gets device memory (default: "
+         "libcudart.so)\n"
          "  --seconds N         time limit of a plugin's check, or of one run of a host (default 30)\n"
          "  --json              print JSON, for a program\n"
          "  --list              list the groups and their checks, and what each checks\n"
@@ -157,6 +159,8 @@ static int read_arguments(arguments *a, int argc, char **argv, int *done) {
             long n = strtol(argv[++i], &end, 10);
             if (*end || n < 1 || n > 86400) return misused("--seconds wants a number, not", argv[i]);
             a->seconds = (unsigned)n;
+        } else if (strcmp(word, "--cudart") == 0 && i + 1 < argc) {
+            a->base.cudart = argv[++i];
         } else if (strcmp(word, "--option") == 0 && i + 1 < argc) {
             if (take_option(a, argv[++i])) return misused("--option wants KEY=VALUE, not", argv[i]);
         } else if (word[0] == '-') {

@@ -22,6 +22,7 @@ typedef struct {
     /* From the command line: options that every session gets. */
     const dukd_option *const *options;
     uint32_t n_options;
+    const char *cudart; /* the CUDA runtime's library, from the command line; NULL: where it usually is */
     struct host_setup *host; /* of the host that is checked (host/host.h); NULL: a plugin is */
     char why[CONFORM_WHY];   /* of a failure or a skip */
 } conform;
@@ -42,7 +43,7 @@ typedef struct {
 /* Each group is one file; group session, one check, is beside group loading. */
 extern const conform_group conform_static, conform_loading, conform_session, conform_versioning,
     conform_options, conform_errors, conform_host, conform_passes, conform_steps, conform_numerics,
-    conform_params, conform_state;
+    conform_params, conform_state, conform_cuda;
 
 /* The first reason that is given is kept. */
 conform_result conform_fail(conform *c, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -123,8 +123,8 @@ static void combinations(void **state) {
          "--set argument 4:1:21: train.micro_batches: official mode", "use one", NULL},
         {2, "train dukd.yml --set train.w_kd=0 --set train.mode=official",
          "--set argument 1:1:12: train.w_kd", "train.mode: official", NULL},
-        {2, "train dukd.yml --set backend=cuda", "dukd.yml: ", "no CUDA backend", "cpu"},
-        {2, "preview dukd.yml -o p.png --set backend=cuda", "dukd.yml: ", "no CUDA backend", "cpu"},
+        {2, "train dukd.yml --set backend=cuda", "dukd.yml: ", "backend: cuda is asked for", "cpu"},
+        {2, "preview dukd.yml -o p.png --set backend=cuda", "dukd.yml: ", "backend: cuda is asked for", "cpu"},
         {2,
          "train dukd.yml --set model_type=DUKD --set train.kd_opt.type=L1Loss --set "
          "train.pixel_opt.type=L1Loss --set train.dukd_opt.zoom_out=true --set datasets.train.gt_size=30",

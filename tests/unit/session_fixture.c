@@ -53,6 +53,14 @@ static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], in
 static void *host_alloc(void *ctx, int32_t device_type, int32_t device_id, uint64_t size, uint64_t align,
                         void *stream) {
     fixture *f = ctx;
+    if (device_type == DUKD_DEVICE_CUDA) {
+        assert_non_null(f->device);
+        assert_int_equal(device_id, f->device->id.device_id);
+        if (f->allocations_left == 0) return NULL;
+        if (f->allocations_left > 0) f->allocations_left--;
+        f->outstanding++;
+        return f->device->take((size_t)size);
+    }
     assert_int_equal(device_type, DUKD_DEVICE_CPU);
     assert_int_equal(device_id, 0);
     assert_null(stream);
@@ -71,10 +79,14 @@ static void *host_alloc(void *ctx, int32_t device_type, int32_t device_id, uint6
 static void host_free(void *ctx, void *p, int32_t device_type, int32_t device_id, void *stream) {
     fixture *f = ctx;
     assert_non_null(p);
+    f->outstanding--;
+    if (device_type == DUKD_DEVICE_CUDA) {
+        f->device->give_back(p);
+        return;
+    }
     assert_int_equal(device_type, DUKD_DEVICE_CPU);
     assert_int_equal(device_id, 0);
     assert_null(stream);
-    f->outstanding--;
     free(p);
 }
 
@@ -136,7 +148,38 @@ static uint32_t max_threads(void *ctx) {
     return ((const fixture *)ctx)->threads;
 }
 
+static void free_everywhere(const fixture *f, fixture_tensor *t) {
+    if (t->there_memory != NULL) f->device->give_back(t->there_memory);
+    t->there_memory = NULL;
+    fixture_tensor_free(t);
+}
+
 /* ---------------------------------------------------------------- opening and closing */
+
+static void around(const fixture *f, int entering) {
+    if (f->device != NULL && f->device->around != NULL) f->device->around(entering);
+}
+
+/* Returns what a call into the plugin gave. */
+#define CALL(f, call)                                                                                        \
+    do {                                                                                                     \
+        around(f, 1);                                                                                        \
+        const int32_t status_of_call = (call);                                                               \
+        around(f, 0);                                                                                        \
+        return status_of_call;                                                                               \
+    } while (0)
+
+static int32_t submit_pass(fixture *f, const dukd_submit *submit) {
+    CALL(f, f->plugin->submit_pass(f->session, submit, &f->error));
+}
+
+static int32_t next_pass(fixture *f, const dukd_pass **pass) {
+    CALL(f, f->plugin->next_pass(f->session, pass, &f->error));
+}
+
+static int32_t end_step(fixture *f) {
+    CALL(f, f->plugin->end_step(f->session, &f->error));
+}
 
 /* ThreadSanitizer does not know the barriers of OpenMP's library, and would see races in every loop: there
  * the host's threads take its place. */
@@ -239,22 +282,23 @@ int32_t fixture_open(fixture *f, const char *const *options) {
     for (int i = 0; i < 2; i++) {
         if (f->net_scale[i] == 0) f->net_scale[i] = f->scale;
     }
-    const dukd_session_params params = {.struct_size = DUKD_SESSION_PARAMS_SIZE,
-                                        .flags = f->flags,
-                                        .host = &f->host,
-                                        .options = list,
-                                        .n_options = n,
-                                        .micro_count = f->micro_count,
-                                        .seed = f->seed,
-                                        .lr_shape = {f->n, f->c, f->h, f->w},
-                                        .scale = f->scale,
-                                        .dtype = f->dtype,
-                                        .device = {DUKD_DEVICE_CPU, 0}};
+    dukd_session_params params = {.struct_size = DUKD_SESSION_PARAMS_SIZE,
+                                  .flags = f->flags,
+                                  .host = &f->host,
+                                  .options = list,
+                                  .n_options = n,
+                                  .micro_count = f->micro_count,
+                                  .seed = f->seed,
+                                  .lr_shape = {f->n, f->c, f->h, f->w},
+                                  .scale = f->scale,
+                                  .dtype = f->dtype,
+                                  .device = {DUKD_DEVICE_CPU, 0}};
+    if (f->device != NULL) params.device = f->device->id;
     f->log[0] = '\0';
     f->allocated = 0;
     f->error.code = 0;
     f->error.message[0] = '\0';
-    return f->plugin->create_session(&params, &f->session, &f->error);
+    CALL(f, f->plugin->create_session(&params, &f->session, &f->error));
 }
 
 void fixture_must_open(fixture *f, const char *const *options) {
@@ -262,11 +306,42 @@ void fixture_must_open(fixture *f, const char *const *options) {
 }
 
 void fixture_close(fixture *f) {
+    around(f, 1);
     f->plugin->destroy_session(f->session);
+    around(f, 0);
     f->session = NULL;
-    fixture_tensor_free(&f->lr);
-    fixture_tensor_free(&f->hr);
+    free_everywhere(f, &f->lr);
+    free_everywhere(f, &f->hr);
     assert_int_equal(f->outstanding, 0);
+}
+
+/* ---------------------------------------------------------------- a device's memory */
+
+/* The tensor where the plugin sees it, with the same elements and gaps. */
+static const dukd_tensor *sent(const fixture *f, fixture_tensor *t) {
+    if (f->device == NULL) return &t->tensor;
+    if (t->there_memory == NULL) t->there_memory = f->device->take(t->bytes);
+    t->there = t->tensor;
+    t->there.data = (char *)t->there_memory + ((char *)t->tensor.data - (char *)t->memory);
+    t->there.device = f->device->id;
+    f->device->up(f->device->stream, t->there_memory, t->memory, t->bytes);
+    return &t->there;
+}
+
+static void fetch(const fixture *f, fixture_tensor *t) {
+    if (f->device != NULL) f->device->down(f->device->stream, t->memory, t->there_memory, t->bytes);
+}
+
+/* An input in plain memory: a dense one of the plugin's, or the batch's LR. */
+static const dukd_tensor *input_here(fixture *f, const dukd_tensor *x, fixture_tensor *copy) {
+    if (f->device == NULL) return x;
+    if (x->data == f->lr.there.data) return &f->lr.tensor;
+    assert_null(x->strides);
+    assert_int_equal(x->byte_offset, 0);
+    if (copy->memory == NULL) fixture_tensor_make(copy, x->shape, x->dtype, LAYOUT_DENSE);
+    assert_memory_equal(copy->shape, x->shape, sizeof copy->shape);
+    f->device->down(f->device->stream, copy->memory, x->data, copy->bytes);
+    return &copy->tensor;
 }
 
 /* ---------------------------------------------------------------- steps */
@@ -285,6 +360,12 @@ static void fill_batch(const fixture *f, fixture_tensor *t, int32_t scale, int64
 void fixture_batch(fixture *f, int64_t first) {
     fill_batch(f, &f->lr, 1, first, 1000000);
     fill_batch(f, &f->hr, f->scale, first, 2000000);
+    if (!f->spot.on) return;
+    const dukd_tensor *hr = &f->hr.tensor;
+    if (f->spot.alone) {
+        EACH_ELEMENT(hr, n, c, i, j) fixture_set(hr, n, c, i, j, 0);
+    }
+    for (int64_t n = 0; n < f->n; n++) fixture_set(hr, n, 0, f->spot.row, f->spot.col, f->spot.value);
 }
 
 int32_t fixture_begin(fixture *f, int64_t iteration, int64_t first, uint32_t micro_index) {
@@ -293,11 +374,12 @@ int32_t fixture_begin(fixture *f, int64_t iteration, int64_t first, uint32_t mic
                             .first_sample = first,
                             .micro_index = micro_index,
                             .micro_count = f->micro_count,
-                            .lr = &f->lr.tensor,
-                            .hr = &f->hr.tensor};
+                            .lr = sent(f, &f->lr),
+                            .hr = sent(f, &f->hr),
+                            .stream = f->device != NULL ? f->device->stream : NULL};
     f->events[0] = '\0';
     f->optimized = 0;
-    return f->plugin->begin_step(f->session, &step, &f->error);
+    CALL(f, f->plugin->begin_step(f->session, &step, &f->error));
 }
 
 static void note(fixture *f, const char *format, ...) {
@@ -340,7 +422,7 @@ static void obey(fixture *f, const dukd_pass *pass, const dukd_tensor *const *gr
         note(f, "backward");
         for (uint32_t i = 0; i < pass->n_taps; i++) {
             if (grads[i] != NULL && is_students_output(f, pass->taps[i]))
-                backward(f, pass->inputs[pass->taps[i]->source_id]->tensor, grads[i]);
+                backward(f, f->seen[pass->taps[i]->source_id], grads[i]);
         }
     }
     if ((pass->flags & DUKD_PASS_OPTIMIZE_AFTER) != 0) {
@@ -357,35 +439,47 @@ static void obey(fixture *f, const dukd_pass *pass, const dukd_tensor *const *gr
 int32_t fixture_submit(fixture *f, const dukd_pass *pass) {
     fixture_tensor value[FIXTURE_TAPS], grad[FIXTURE_TAPS] = {0};
     const dukd_tensor *values[FIXTURE_TAPS], *grads[FIXTURE_TAPS] = {NULL};
-    assert_true(pass->n_taps <= FIXTURE_TAPS);
+    assert_true(pass->n_taps <= FIXTURE_TAPS && pass->n_inputs <= FIXTURE_INPUTS);
+    for (uint32_t i = 0; i < pass->n_inputs; i++) {
+        f->seen[i] = input_here(f, pass->inputs[i]->tensor, &f->seen_copy[i]);
+    }
     for (uint32_t i = 0; i < pass->n_taps; i++) {
         const dukd_tap *tap = pass->taps[i];
         const bool derived = tap->source_kind == DUKD_SOURCE_TAP;
         assert_true(tap->source_id < (derived ? i : pass->n_inputs));
-        const dukd_tensor *x = derived ? values[tap->source_id] : pass->inputs[tap->source_id]->tensor;
+        const dukd_tensor *x = derived ? &value[tap->source_id].tensor : f->seen[tap->source_id];
         const int which = strcmp(f->networks[tap->network], "teacher") == 0;
         int64_t shape[4];
         assert_int_equal(tap->id, i);
         assert_int_equal(tap_shape(f, tap, x->shape, shape, NULL), 0);
         fixture_tensor_make(&value[i], shape, f->tap_dtype, f->tap_layout);
-        values[i] = &value[i].tensor;
         if (tap->layer != NULL) {
             forward_layer(tap, f->net[which].w, x, &value[i].tensor);
         } else {
             forward(&f->net[which], f->scale, x, &value[i].tensor);
             f->taps_run[which]++;
         }
+        values[i] = sent(f, &value[i]);
         if ((tap->flags & DUKD_TAP_WANT_GRAD) == 0) continue;
-        fixture_tensor_make(&grad[i], shape, f->grad_dtype, f->tap_layout); /* NaN: all must be overwritten */
-        grads[i] = &grad[i].tensor;
+        fixture_tensor_make(&grad[i], shape, f->grad_dtype,
+                            (fixture_layout)((f->tap_layout + f->grad_layout_after) %
+                                             LAYOUTS)); /* NaN: all must be overwritten */
+        grads[i] = sent(f, &grad[i]);
     }
     const dukd_submit submit = {.struct_size = DUKD_SUBMIT_SIZE,
                                 .pass_id = pass->id,
                                 .n_taps = pass->n_taps,
                                 .values = values,
                                 .grads = grads,
-                                .grad_scale = f->grad_scale};
-    const int32_t status = f->plugin->submit_pass(f->session, &submit, &f->error);
+                                .grad_scale = f->grad_scale,
+                                .grad_scale_dev = f->grad_scale_dev};
+    const int32_t status = submit_pass(f, &submit);
+    for (uint32_t i = 0; i < pass->n_taps && status == DUKD_OK; i++) {
+        values[i] = &value[i].tensor;
+        if (grads[i] == NULL) continue;
+        fetch(f, &grad[i]);
+        grads[i] = &grad[i].tensor;
+    }
     if (status == DUKD_OK) {
         note(f, "pass%u", pass->id);
         if ((pass->flags & DUKD_PASS_ZERO_GRAD_BEFORE) != 0) {
@@ -396,9 +490,10 @@ int32_t fixture_submit(fixture *f, const dukd_pass *pass) {
         obey(f, pass, grads);
     }
     for (uint32_t i = 0; i < pass->n_taps; i++) {
-        fixture_tensor_free(&value[i]);
-        fixture_tensor_free(&grad[i]);
+        free_everywhere(f, &value[i]);
+        free_everywhere(f, &grad[i]);
     }
+    for (uint32_t i = 0; i < pass->n_inputs; i++) fixture_tensor_free(&f->seen_copy[i]);
     return status;
 }
 
@@ -410,7 +505,7 @@ void fixture_step(fixture *f, int64_t iteration, int64_t first, uint32_t micro_i
     if (fixture_begin(f, iteration, first, micro_index) != DUKD_OK)
         fail_msg("begin_step: %s", f->error.message);
     do {
-        status = f->plugin->next_pass(f->session, &held[n], &f->error);
+        status = next_pass(f, &held[n]);
         if (status < 0) fail_msg("next_pass: %s", f->error.message);
         if (status == DUKD_OK) n++;
         if (status == DUKD_WAIT) {
@@ -423,15 +518,17 @@ void fixture_step(fixture *f, int64_t iteration, int64_t first, uint32_t micro_i
         }
         n = 0;
     } while (status != DUKD_STEP_DONE);
-    if (f->plugin->end_step(f->session, &f->error) != DUKD_OK) fail_msg("end_step: %s", f->error.message);
+    if (end_step(f) != DUKD_OK) fail_msg("end_step: %s", f->error.message);
 }
 
 /* ---------------------------------------------------------------- what came out */
 
 static bool find_loss(fixture *f, const char *name, double *value) {
     dukd_losses losses = {.struct_size = DUKD_LOSSES_SIZE};
-    if (f->plugin->read_losses(f->session, &losses, &f->error) != DUKD_OK)
-        fail_msg("read_losses: %s", f->error.message);
+    around(f, 1);
+    const int32_t status = f->plugin->read_losses(f->session, &losses, &f->error);
+    around(f, 0);
+    if (status != DUKD_OK) fail_msg("read_losses: %s", f->error.message);
     for (uint32_t i = 0; i < losses.n_losses; i++) {
         if (strcmp(losses.names[i], name) != 0) continue;
         *value = losses.values[i];

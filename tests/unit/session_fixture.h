@@ -18,14 +18,27 @@
 #include "session_tensors.h"
 
 enum { FIXTURE_STUDENT, FIXTURE_TEACHER };
-enum { FIXTURE_CHANNELS = 5, FIXTURE_TAPS = 64 };
+enum { FIXTURE_CHANNELS = 5, FIXTURE_TAPS = 64, FIXTURE_INPUTS = 4 };
 
 typedef struct {
     double w, b;
 } fixture_net;
 
+/* A device that has its own memory. Its functions fail the running test where they cannot do it. */
+typedef struct {
+    dukd_device id;
+    void *stream;
+    void *(*take)(size_t bytes);
+    void (*give_back)(void *p);
+    void (*up)(void *stream, void *to, const void *from, size_t bytes);
+    void (*down)(void *stream, void *to, const void *from, size_t bytes); /* waits for the stream */
+    void (*around)(int entering);                                         /* each call into the plugin */
+} fixture_device;
+
 typedef struct {
     /* ---- set before fixture_open; fixture_init gives them defaults ---- */
+    const fixture_device *device; /* where the plugin's tensors are; NULL: plain memory */
+    const dukd_tensor *grad_scale_dev;
     int64_t n, c, h, w;
     int32_t scale;
     uint32_t micro_count, flags;
@@ -44,9 +57,16 @@ typedef struct {
     double grad_scale;
     fixture_net net[2]; /* student, teacher */
     fixture_layout tap_layout, batch_layout;
-    uint32_t threads; /* of the host's parallel_for; 0: the host has none */
-    double rate;      /* of plain gradient descent at OPTIMIZE_AFTER */
-    bool collect;     /* take passes until WAIT before submitting any */
+    /* one value at (row, col) of each HR image, in channel 0; `alone`: all others are 0 */
+    struct {
+        bool on, alone;
+        int64_t row, col;
+        double value;
+    } spot;
+    uint32_t grad_layout_after; /* gradients lie as the layout so many after tap_layout */
+    uint32_t threads;           /* of the host's parallel_for; 0: the host has none */
+    double rate;                /* of plain gradient descent at OPTIMIZE_AFTER */
+    bool collect;               /* take passes until WAIT before submitting any */
 
     /* ---- what happened ---- */
     const dukd_plugin *plugin;
@@ -67,6 +87,8 @@ typedef struct {
     void (*watch)(void *ctx, const dukd_pass *pass, const dukd_tensor *const *values,
                   const dukd_tensor *const *grads);
     void *watch_ctx;
+    const dukd_tensor *seen[FIXTURE_INPUTS]; /* the inputs of the pass that is watched, in plain memory */
+    fixture_tensor seen_copy[FIXTURE_INPUTS];
 
     fixture_tensor lr, hr; /* the batch */
 } fixture;

@@ -24,6 +24,9 @@ typedef struct {
     int64_t shape[4], strides[4];
     void *memory;
     size_t bytes;
+    /* the same tensor on a device (fixture_device); NULL where there is none */
+    dukd_tensor there;
+    void *there_memory;
 } fixture_tensor;
 
 /* Memory for a tensor, every byte 0xff (NaN in all three types). Fails the running test where there is none.

@@ -16,6 +16,7 @@
 #include <dlpack/dlpack.h>
 
 #include "dukd_ext_draws.h"
+#include "dukd_ext_graph.h"
 #include "dukd_ext_params.h"
 
 typedef struct {
@@ -231,6 +232,10 @@ static const row rows[] = {
     F(dukd_ext_params, pad0),
     F(dukd_ext_params, list),
     F(dukd_ext_params, bind),
+    S(dukd_ext_graph, DUKD_EXT_GRAPH_SIZE),
+    F(dukd_ext_graph, struct_size),
+    F(dukd_ext_graph, pad0),
+    F(dukd_ext_graph, before_replay),
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 

@@ -290,8 +290,12 @@ static void the_teachers_mode_has_the_modes_default(void **state) {
 
 static void cuda_is_never_replaced_in_silence(void **state) {
     (void)state;
+    /* tensors in CPU memory: refused everywhere; where CUDA cannot be used, with query_backend's reason */
+    dukd_backend_info cuda = {.struct_size = DUKD_BACKEND_INFO_SIZE};
+    assert_int_equal(dukd_get_plugin_draft(DUKD_ABI_DRAFT)->query_backend(1, &cuda, NULL), DUKD_OK);
+    cuda.detail[100] = '\0'; /* messages are cut */
     refuses(DUKD_E_UNSUPPORTED, OPTIONS("backend=cuda"),
-            (const char *const[]){"backend: cuda", "no CUDA backend", NULL});
+            (const char *const[]){"backend: cuda", cuda.usable ? "are in CPU memory" : cuda.detail, NULL});
     opens(OPTIONS("backend=cpu"));
     opens(OPTIONS("backend=auto"));
 }

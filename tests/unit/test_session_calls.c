@@ -378,7 +378,7 @@ static void the_table_and_its_extensions(void **state) {
     assert_int_equal(backend.device_type, DUKD_DEVICE_CPU);
     assert_int_equal(p->query_backend(1, &backend, &error), DUKD_OK);
     assert_string_equal(backend.name, "cuda");
-    assert_int_equal(backend.usable, 0);
+    assert_int_equal(backend.device_type, DUKD_DEVICE_CUDA);
     assert_true(strlen(backend.detail) > 0);
     assert_int_equal(p->query_backend(2, &backend, &error), DUKD_E_ARGUMENT);
     assert_int_equal(p->query_backend(0, NULL, &error), DUKD_E_ARGUMENT);

@@ -98,6 +98,11 @@ static int judge(FILE *report, const line *l) {
     return wrong;
 }
 
+/* What only a plugin with a CUDA backend can fail: the mistakes in it are made by tests/cuda/run_mutants. */
+static int needs_device(const char *check) {
+    return strcmp(check, "cuda-equals-cpu") == 0 || strcmp(check, "cuda-host-tensors") == 0;
+}
+
 /* A check that no library fails might as well not be there. */
 static int uncovered(const char *program) {
     char command[2048], text[4 * ROOM], name[ROOM];
@@ -112,6 +117,7 @@ static int uncovered(const char *program) {
         int alone = 0;
         if (!field(text, "name", name, sizeof name)) continue;
         checks++;
+        if (needs_device(name)) continue;
         for (int i = 0; i < LINES; i++) alone |= strcmp(lines[i].checks, name) == 0;
         missing += !alone;
         if (!alone) printf("%s: nothing fails this check alone\n", name);

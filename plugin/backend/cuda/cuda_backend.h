@@ -1,0 +1,58 @@
+/* The CUDA backend's own state, and what its files share. Host code: C, with the CUDA runtime. */
+#ifndef DUKD_CUDA_BACKEND_H
+#define DUKD_CUDA_BACKEND_H
+
+#include "backend.h"
+#include "cuda_kernels.h"
+
+#include <cuda_runtime_api.h>
+
+#define DUKD_CUDA_LANDING 64 /* doubles */
+
+typedef struct {
+    dukd_backend base; /* first: a dukd_backend * is a dukd_cuda_backend * */
+    int32_t device;
+    cudaStream_t stream; /* of the last begin; the default stream before */
+    /* the host's memory, or NULL */
+    void *ctx;
+    void *(*alloc)(void *ctx, int32_t device_type, int32_t device_id, uint64_t size, uint64_t align,
+                   void *stream);
+    void (*free)(void *ctx, void *p, int32_t device_type, int32_t device_id, void *stream);
+    double *partial; /* [2][partials] sums of blocks */
+    int64_t partials;
+    double *column; /* [columns] sums of hardest; NULL: never asked for */
+    int64_t columns;
+    double landing
+        [DUKD_CUDA_LANDING]; /* where copies to the host arrive: one that was not waited for may still do so */
+    bool landing_busy;
+} dukd_cuda_backend;
+
+static inline dukd_cuda_backend *dukd_cuda_backend_of(dukd_backend *b) {
+    return (dukd_cuda_backend *)b;
+}
+
+/* DUKD_OK, or what a failed call of the runtime means, with a message that names `what` (a verb: "launching l1"). */
+int32_t dukd_cuda_check(int status, const char *what, dukd_error *error);
+
+/* Makes the backend's device current, and the caller's again. A pair around everything that asks for a device. */
+typedef struct {
+    int before; /* -1: nothing to put back */
+} dukd_cuda_turn;
+int32_t dukd_cuda_enter(const dukd_cuda_backend *b, dukd_cuda_turn *turn, dukd_error *error);
+void dukd_cuda_leave(dukd_cuda_turn *turn);
+
+/* The operations of backend.h (cuda_ops.c). */
+int32_t dukd_cuda_zoom_in_op(dukd_backend *b, const dukd_zoom_in_args *a, dukd_error *error);
+int32_t dukd_cuda_zoom_out_op(dukd_backend *b, const dukd_zoom_out_args *a, dukd_error *error);
+int32_t dukd_cuda_l1_op(dukd_backend *b, dukd_l1_args *a, dukd_error *error);
+int32_t dukd_cuda_hardest_op(dukd_backend *b, const dukd_hardest_args *a, dukd_error *error);
+int32_t dukd_cuda_place_op(dukd_backend *b, void *to, const void *from, uint64_t size, dukd_error *error);
+/* Workspaces that the operations need for this load, in elements; 0 where it overflows. */
+int64_t dukd_cuda_partials(const int64_t shape[4]);
+int64_t dukd_cuda_columns(const dukd_backend_load *load);
+
+/* Whether CUDA can be used here at all, and what it is: DUKD_OK and the number of devices, or why not (cuda_describe.c). */
+int32_t dukd_cuda_look(int *devices, dukd_error *error);
+void dukd_cuda_describe(dukd_backend_info *out);
+
+#endif

@@ -1,0 +1,132 @@
+/* The data hook's kernels: zoom in, zoom out, D of both, and the choices they follow. */
+#include "cuda_device.h"
+
+#define THREADS 128
+#define OUTPUTS 32 /* of a block of zoom_out */
+
+/* ---------------------------------------------------------------- place */
+
+static __global__ void __launch_bounds__(THREADS) place_words(const dukd_cuda_place p) {
+    for (uint32_t i = threadIdx.x; i < p.count; i += THREADS) p.to[i] = p.word[i];
+}
+
+/* ---------------------------------------------------------------- zoom in: a thread a pixel */
+
+/* Moves bits; only an inversion computes. E is the images' type, U its bits. */
+template <class E, class U>
+static __global__ void __launch_bounds__(THREADS) zoom_in_pixels(const dukd_cuda_zoom_in p) {
+    const int64_t area = p.h * p.w, index = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x;
+    if (index >= p.n * p.c * area) return;
+    const int64_t n = index / (p.c * area), c = index / area % p.c, r = index % area / p.w, w = index % p.w;
+    const int64_t from = dukd_index(p.hr, p.image[n], c, p.row[n] + r, p.col[n] + w);
+    const U bits = reinterpret_cast<const U *>(p.hr.data)[from];
+    if (p.plain.data != nullptr) reinterpret_cast<U *>(p.plain.data)[dukd_index(p.plain, n, c, r, w)] = bits;
+    if (p.augmented.data == nullptr) return;
+    const uint32_t augment = p.augment[n];
+    int64_t row, col;
+    dukd_place_of(augment, p.h, p.w, r, w, &row, &col);
+    const int64_t to = dukd_index(p.augmented, n, c, row, col);
+    if ((augment & DUKD_AUGMENT_INVERT) != 0) {
+        E::store(p.augmented.data, 0, to, 1.0f - E::load(reinterpret_cast<const char *>(&bits), 0, 0));
+    } else {
+        reinterpret_cast<U *>(p.augmented.data)[to] = bits;
+    }
+}
+
+/* ---------------------------------------------------------------- zoom out: a block up to 32 pixels of a row */
+
+/* i mirrored into 0 .. n - 1 at edges that repeat: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ... */
+static __device__ __forceinline__ int64_t mirrored(int64_t i, int64_t n) {
+    const int64_t period = 2 * n;
+    i %= period;
+    if (i < 0) i += period;
+    return i < n ? i : period - 1 - i;
+}
+
+template <class E>
+static __global__ void __launch_bounds__(THREADS) zoom_out_rows(const dukd_cuda_zoom_out p) {
+    DUKD_DYNAMIC_SHARED(double,
+                        reduced); /* the columns that the block's pixels see, over one window of rows */
+    const int64_t per_plane = p.out_h * p.tiles_w, plane = blockIdx.x / per_plane, n = plane / p.c,
+                  c = plane % p.c;
+    const int64_t r = blockIdx.x % per_plane / p.tiles_w, col0 = blockIdx.x % p.tiles_w * OUTPUTS;
+    const int64_t outputs = col0 + OUTPUTS < p.out_w ? OUTPUTS : p.out_w - col0;
+    const int64_t columns = (outputs - 1) * p.scale + p.taps, first_col = col0 * p.scale + p.first;
+
+    for (int64_t i = threadIdx.x; i < columns; i += THREADS) {
+        const int64_t col = mirrored(first_col + i, p.w);
+        double sum = 0.0;
+        for (int64_t t = 0; t < p.taps; t++) {
+            const int64_t row = mirrored(r * p.scale + p.first + t, p.h);
+            sum += p.weight[t] *
+                   static_cast<double>(E::load(p.lr.data, p.lr.type, dukd_index(p.lr, n, c, row, col)));
+        }
+        reduced[i] = sum;
+    }
+    __syncthreads();
+    const int64_t o = threadIdx.x;
+    if (o >= outputs) return;
+    double sum = 0.0;
+    for (int64_t t = 0; t < p.taps; t++) sum += p.weight[t] * reduced[o * p.scale + t];
+    /* rounded to the type once; D is of what was rounded */
+    const int64_t w = col0 + o;
+    alignas(4) char rounded[4];
+    E::store(rounded, p.lr.type, 0, static_cast<float>(sum));
+    const float pixel = E::load(rounded, p.lr.type, 0);
+    if (p.plain.data != nullptr) E::store(p.plain.data, p.lr.type, dukd_index(p.plain, n, c, r, w), pixel);
+    if (p.augmented.data == nullptr) return;
+    const uint32_t augment = p.augment[n];
+    int64_t row, col;
+    dukd_place_of(augment, p.out_h, p.out_w, r, w, &row, &col);
+    E::store(p.augmented.data, p.lr.type, dukd_index(p.augmented, n, c, row, col),
+             (augment & DUKD_AUGMENT_INVERT) != 0 ? 1.0f - pixel : pixel);
+}
+
+/* ---------------------------------------------------------------- the wrappers */
+
+extern "C" int dukd_cuda_launch_place(const dukd_cuda_place *p, void *stream) {
+    DUKD_LAUNCH(place_words, dim3(1), dim3(THREADS), 0, stream, *p);
+    return static_cast<int>(cudaGetLastError());
+}
+
+extern "C" int dukd_cuda_launch_zoom_in(const dukd_cuda_zoom_in *p, void *stream) {
+    using namespace dukd_element;
+    const dim3 grid(static_cast<unsigned>((p->n * p->c * p->h * p->w + THREADS - 1) / THREADS)),
+        block(THREADS);
+    if (p->hr.type == DUKD_CUDA_F32) {
+        DUKD_LAUNCH((zoom_in_pixels<f32, uint32_t>), grid, block, 0, stream, *p);
+    } else if (p->hr.type == DUKD_CUDA_F16) {
+        DUKD_LAUNCH((zoom_in_pixels<f16, uint16_t>), grid, block, 0, stream, *p);
+    } else {
+        DUKD_LAUNCH((zoom_in_pixels<bf16, uint16_t>), grid, block, 0, stream, *p);
+    }
+    return static_cast<int>(cudaGetLastError());
+}
+
+extern "C" int dukd_cuda_launch_zoom_out(const dukd_cuda_zoom_out *p, void *stream) {
+    using namespace dukd_element;
+    const dim3 grid(static_cast<unsigned>(p->n * p->c * p->out_h * p->tiles_w)), block(THREADS);
+    const int64_t outputs = p->out_w < OUTPUTS ? p->out_w : OUTPUTS;
+    const size_t bytes = static_cast<size_t>((outputs - 1) * p->scale + p->taps) * sizeof(double);
+    if (p->lr.type == DUKD_CUDA_F32) {
+        DUKD_LAUNCH(zoom_out_rows<f32>, grid, block, bytes, stream, *p);
+    } else if (p->lr.type == DUKD_CUDA_F16) {
+        DUKD_LAUNCH(zoom_out_rows<f16>, grid, block, bytes, stream, *p);
+    } else {
+        DUKD_LAUNCH(zoom_out_rows<bf16>, grid, block, bytes, stream, *p);
+    }
+    return static_cast<int>(cudaGetLastError());
+}
+
+extern "C" int dukd_cuda_load_images(void) {
+    using namespace dukd_element;
+    cudaFuncAttributes a;
+    int status = static_cast<int>(cudaFuncGetAttributes(&a, place_words));
+    if (status == 0) status = static_cast<int>(cudaFuncGetAttributes(&a, zoom_in_pixels<f32, uint32_t>));
+    if (status == 0) status = static_cast<int>(cudaFuncGetAttributes(&a, zoom_in_pixels<f16, uint16_t>));
+    if (status == 0) status = static_cast<int>(cudaFuncGetAttributes(&a, zoom_in_pixels<bf16, uint16_t>));
+    if (status == 0) status = static_cast<int>(cudaFuncGetAttributes(&a, zoom_out_rows<f32>));
+    if (status == 0) status = static_cast<int>(cudaFuncGetAttributes(&a, zoom_out_rows<f16>));
+    if (status == 0) status = static_cast<int>(cudaFuncGetAttributes(&a, zoom_out_rows<bf16>));
+    return status;
+}

@@ -1,0 +1,106 @@
+/* The kernels as C functions: what each needs, and a wrapper that launches it on a stream.
+ *
+ * Written for nvcc and, against tests/cuda_emulation, for g++. All pointers but those of the parameter structs themselves are
+ * device memory. A wrapper only enqueues; it returns a cudaError_t as an int, 0 where all is well, and never waits. Grids
+ * must fit 31 bits: the operations of cuda_ops.c see to it. */
+#ifndef DUKD_CUDA_KERNELS_H
+#define DUKD_CUDA_KERNELS_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { DUKD_CUDA_F32, DUKD_CUDA_F16, DUKD_CUDA_BF16 };
+
+/* N x C x H x W elements from `data` on; strides count elements. data NULL: there is no tensor. */
+typedef struct {
+    char *data;
+    int64_t stride[4];
+    int32_t type; /* DUKD_CUDA_... */
+    int32_t pad0;
+} dukd_cuda_view;
+
+/* ---- l1: as dukd_l1_args. A block is a tile of 32 x 32 pixels of one channel of one image. ---- */
+
+#define DUKD_CUDA_TILE 32
+
+typedef struct {
+    dukd_cuda_view value, grad, target[2];
+    int64_t n, c, h, w; /* of value */
+    int64_t tiles_h, tiles_w;
+    double factor[2];
+    const float *scale;   /* multiplies the factors; NULL: 1 */
+    const uint32_t *back; /* [n]; NULL: identity */
+    double *partial;      /* [2][blocks]: the sum of each block, in the order of the tiles */
+    double *mean[2];
+    uint32_t n_targets; /* 1 or 2 */
+    uint32_t pad0;
+} dukd_cuda_l1;
+
+/* Two launches: the tiles, and the sum of their sums in their order. */
+int dukd_cuda_launch_l1(const dukd_cuda_l1 *p, void *stream);
+
+/* ---- zeros for a gradient: n, c, h, w of *p alone are read beside grad ---- */
+int dukd_cuda_launch_zero(const dukd_cuda_l1 *p, void *stream);
+
+/* ---- zoom in: as dukd_zoom_in_args; h x w of plain, before D ---- */
+typedef struct {
+    dukd_cuda_view hr, plain, augmented;
+    int64_t n, c, h, w;
+    const int32_t *image, *row, *col;
+    const uint32_t *augment;
+} dukd_cuda_zoom_in;
+
+int dukd_cuda_launch_zoom_in(const dukd_cuda_zoom_in *p, void *stream);
+
+/* ---- zoom out: as dukd_zoom_out_args. A block makes up to 32 pixels of one row. ---- */
+#define DUKD_CUDA_MOST_TAPS 256 /* 4 * the largest scale */
+
+typedef struct {
+    dukd_cuda_view lr, plain, augmented;
+    int64_t n, c, h, w;    /* of lr */
+    int64_t out_h, out_w;  /* before D */
+    int64_t scale, first;  /* output o is the sum over t of weight[t] * input[o * scale + first + t] */
+    int64_t taps, tiles_w; /* of 32 outputs */
+    const uint32_t *augment;
+    double weight[DUKD_CUDA_MOST_TAPS];
+} dukd_cuda_zoom_out;
+
+int dukd_cuda_launch_zoom_out(const dukd_cuda_zoom_out *p, void *stream);
+
+/* ---- hardest: as dukd_hardest_args. Two launches: sums over columns, sums over rows and the largest. ---- */
+typedef struct {
+    dukd_cuda_view a, b;
+    int64_t n, c, h, w;
+    int64_t window_h, window_w;
+    double *column; /* [n][w][h - window_h + 1]: sums of |a - b| over channels and window_h rows */
+    int32_t *row, *col;
+} dukd_cuda_hardest;
+
+int dukd_cuda_launch_hardest(const dukd_cuda_hardest *p, void *stream);
+
+/* ---- place: small host memory into device memory, as the kernel's own arguments: nothing to wait for, nothing to keep. ---- */
+#define DUKD_CUDA_PLACE_WORDS 960
+
+typedef struct {
+    uint32_t *to;
+    uint32_t count; /* words, 1 .. DUKD_CUDA_PLACE_WORDS */
+    uint32_t pad0;
+    uint32_t word[DUKD_CUDA_PLACE_WORDS];
+} dukd_cuda_place;
+
+int dukd_cuda_launch_place(const dukd_cuda_place *p, void *stream);
+
+/* Loads every kernel on the current device, so that no launch has to: 0, or the error of the first that cannot be had
+ * (cudaErrorNoKernelImageForDevice where the module was not built for this device). */
+int dukd_cuda_load_l1(void);
+int dukd_cuda_load_images(void);
+int dukd_cuda_load_hardest(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

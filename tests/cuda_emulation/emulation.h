@@ -1,0 +1,44 @@
+/* What tests tell the emulated CUDA runtime, and ask of it. C and C++.
+ *
+ * The runtime's own functions have their real names and declarations (cuda_runtime_api.h): a test calls cudaMalloc as a host
+ * would. Nothing here may be called from two threads at once. */
+#ifndef DUKD_EMULATION_H
+#define DUKD_EMULATION_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define EMULATION_EXPORT __attribute__((visibility("default")))
+
+/* Calls of the runtime and launches are counted from here on, while they are watched; emulation_disarm returns their number
+ * and stops watching. The call with number fail_at (from 1; 0: none) fails with `error` (a cudaError_t). */
+EMULATION_EXPORT void emulation_arm(int64_t fail_at, int32_t error);
+EMULATION_EXPORT void emulation_watch(int32_t on);
+EMULATION_EXPORT int64_t emulation_disarm(void);
+/* Name of the call that was made to fail last; "" none. */
+EMULATION_EXPORT const char *emulation_failed_call(void);
+/* While calls are watched, every call of this name fails; NULL: none. */
+EMULATION_EXPORT void emulation_fail_named(const char *name, int32_t error);
+
+/* Kernels launched or captured, and bytes allocated on devices, since the program began. */
+EMULATION_EXPORT int64_t emulation_launches(void);
+EMULATION_EXPORT int64_t emulation_bytes_allocated(void);
+/* Waits for a stream, an event or a device, since the program began. */
+EMULATION_EXPORT int64_t emulation_waits(void);
+/* Allocations, streams, events, graphs that are there. */
+EMULATION_EXPORT int64_t emulation_alive(void);
+
+/* The machine: its devices (at most 2) and the CUDA version of its driver (13000; 0: no driver). */
+EMULATION_EXPORT void emulation_machine(int32_t devices, int32_t driver);
+
+/* 1: accesses of kernels are looked at for races and uninitialised reads. */
+EMULATION_EXPORT int32_t emulation_checks_races(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
