@@ -1,6 +1,6 @@
 """Runs conform_host.py a hundred times without importing torch a hundred times.
 
-    conform_server.py serve SOCKET              imports all once, then forks for each call
+    conform_server.py serve SOCKET [FOLDER]     imports all once (conform_host.py of FOLDER; beside this), then forks for each call
     conform_server.py call SOCKET ARGUMENTS...  one run: this process's folder, environment and files, its exit status
 """
 import array
@@ -11,11 +11,11 @@ import socket
 import sys
 
 
-def serve(path):
+def serve(path, folder=pathlib.Path(__file__).parent):
     import torch
     import torch._dynamo  # what the first optimizer imports
 
-    sys.path.insert(0, str(pathlib.Path(__file__).parent))
+    sys.path.insert(0, str(folder))
     import conform_host
 
     torch.set_num_threads(1)  # threads do not survive fork
@@ -77,6 +77,6 @@ def call(path, arguments):
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(sys.argv[2])
+        serve(*sys.argv[2:])
     else:
         sys.exit(call(sys.argv[2], sys.argv[3:]))

@@ -110,6 +110,15 @@ def wrong(options, key, text):
     return OptionError(f"{place + ': ' if place else ''}{key}: {text}")
 
 
+def registered(options, key, name, registry):
+    """The class of one of BasicSR's registries by its name; refuses others with the nearest."""
+    for known in (name, f"{name}_basicsr"):
+        if known in registry:
+            return dict(iter(registry))[known]
+    near = difflib.get_close_matches(str(name), list(registry.keys()), 1)
+    raise wrong(options, key, f"BasicSR has none called {name!r}{f'; is {near[0]} meant?' if near else ''}")
+
+
 def choice(options, key, choices):
     """The value of a key that is one of ``choices``; the first where it is absent."""
     value = options

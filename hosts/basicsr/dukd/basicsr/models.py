@@ -1,4 +1,5 @@
 """BasicSR's model types that train by a DUKD plugin."""
+import difflib
 import inspect
 import logging
 import math
@@ -10,12 +11,14 @@ from basicsr.archs import build_network
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
-from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
 from .. import Plugin, Session
 from . import data_order, keys, network_file
 from .errors import RunError
 from .settings import find, missing
+
+_SCHEDULERS = ("MultiStepLR", "MultiStepRestartLR", "CosineAnnealingRestartLR")
 
 
 # ---------------------------------------------------------------- validation on any size
@@ -58,6 +61,27 @@ def padded_test(model):
 
 # ---------------------------------------------------------------- training
 
+def check_network(options, name):
+    """Refuses a network section that BasicSR could not build, or that enlarges by another number than ``scale``."""
+    section = options.get(name)
+    if not isinstance(section, dict) or section.get("type") is None:
+        raise missing(options, f"{name}.type", "the name of a network, such as EDSR")
+    kind = keys.registered(options, f"{name}.type", section["type"], ARCH_REGISTRY)
+    accepted = inspect.signature(kind).parameters
+    for key in section:
+        if key != "type" and key not in accepted and not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+            near = difflib.get_close_matches(key, list(accepted), 1)
+            raise keys.wrong(options, f"{name}.{key}", f"{section['type']} has no such option"
+                             f"{f'; is {near[0]} meant?' if near else ''}")
+    for key, p in accepted.items():
+        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD and key not in section:
+            raise missing(options, f"{name}.{key}", f"{section['type']} needs it")
+    upscale = section.get("upscale", accepted["upscale"].default if "upscale" in accepted else options["scale"])
+    if upscale != options["scale"]:
+        raise keys.wrong(options, f"{name}.upscale", f"{section['type']} enlarges {upscale} times, but scale is "
+                         f"{options['scale']}: student and teacher may differ in all but that")
+
+
 class DistilledModel(SRModel):
     """A student that learns by a plugin's method: networks, optimizer, average and schedule are BasicSR's.
 
@@ -72,6 +96,13 @@ class DistilledModel(SRModel):
             self._plugin_options, notes = keys.for_plugin(opt, {o.name for o in self.plugin.options})
             for note in notes:
                 get_root_logger().info(note)
+            check_network(opt, "network_g")
+            if opt.get("network_t") is not None:
+                check_network(opt, "network_t")
+            if find(opt, "train.scheduler") is not None and find(opt, "train.scheduler.type") not in _SCHEDULERS:
+                found = find(opt, "train.scheduler.type")
+                raise missing(opt, "train.scheduler.type", " or ".join(_SCHEDULERS)) if found is None else keys.wrong(
+                    opt, "train.scheduler.type", f"found {found!r}, expected {' or '.join(_SCHEDULERS)}")
         super().__init__(opt)
 
     # ---------------------------------------------------------------- networks

@@ -20,6 +20,8 @@ def _safetensors(path):
         data = bytearray(f.read())
     try:
         length, = struct.unpack_from("<Q", data)
+        if length > len(data) - 8:
+            raise ValueError(f"a header of {length} bytes does not lie in the file")
         rows = json.loads(bytes(data[8:8 + length]))
         start, tensors = 8 + length, {}
         for name, row in rows.items():

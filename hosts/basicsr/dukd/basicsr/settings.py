@@ -8,9 +8,10 @@ import pathlib
 from collections import OrderedDict
 
 import torch
+from basicsr.utils.registry import MODEL_REGISTRY
 
 from ..errors import OptionError
-from .keys import place_of, wrong
+from .keys import place_of, registered, wrong
 
 _NUMBERS = """
 train.optim_g.lr train.optim_g.weight_decay train.optim_g.eps train.ema_decay train.scheduler.gamma
@@ -156,6 +157,7 @@ def check(options):
         raise wrong(options, "name", f"{options['name']!r} cannot be the name of a folder")
     if options.get("model_type") is None:
         raise missing(options, "model_type", "what to train by: DUKD, DUKDPlugin, BaseKD, SRModel, ...")
+    registered(options, "model_type", options["model_type"], MODEL_REGISTRY)
     _section(options, "datasets")
     _check_numbers(options)
 
