@@ -172,6 +172,9 @@ def test_authors_file_on_photographs(tmp_path, monkeypatch, capfd):
     ("BaseKD", {k: runs.OFFICIAL[k] for k in ("pixel_opt", "kd_opt")}, {"l_pix", "l_kd", "l_total"}),
     ("DUKD", {**runs.OFFICIAL, "dukd_opt": {"n_gt_sub": [2], "zoom_out": False}}, {"l_pix", "l_kd", "l_zoom_in", "l_total"}),
     ("DUKD", {"mode": "paper"}, {"l_rec", "l_kd", "l_zoom_in", "l_zoom_out", "l_total"}),
+    ("FAKD", {**{k: runs.OFFICIAL[k] for k in ("pixel_opt", "kd_opt")}, "feature_opt": {"type": "L1Loss", "loss_weight": 10.0},
+              "feature_distillation": {"type": "SA", "positions": ["conv_first", 0, "conv_after_body"]}},
+     {"l_pix", "l_kd", "l_feature", "l_total"}),
     ("DUKDPlugin", {"terms": ["rec"]}, {"l_rec", "l_total"}),
     ("DUKDPlugin", {"zoom_in": "hardest", "w_dukd": 0.5}, {"l_rec", "l_kd", "l_zoom_in", "l_zoom_out", "l_total"}),
 ])

@@ -184,7 +184,12 @@ class DistilledModel(SRModel):
                                autocast=torch.bfloat16 if precision == "bf16" else None, rank=opt["rank"],
                                world_size=opt["world_size"], plugin=self.plugin,
                                place=lambda key: keys.place_of(opt, key) or getattr(opt, "file", "") or "option file")
-        if isinstance(self.net_g, torch.nn.DataParallel) and any(t.layer for p in self.session.plan() for t in p["taps"]):
+        taps = [t for p in self.session.plan() for t in p["taps"]]
+        others = {t.network for t in taps if t.want_grad and t.source[0] == "input"} - {"student"}
+        if others:
+            raise RunError(f"this method trains the {others.pop()}, too, for which BasicSR's model types have no optimizer; "
+                           "dukd-host does, and a loop on hosts/torch")
+        if isinstance(self.net_g, torch.nn.DataParallel) and any(t.layer for t in taps):
             raise RunError("this method looks into the networks' layers, which DataParallel hides: num_gpu: 1, or a rank for "
                            "each GPU by --launcher pytorch")
 
