@@ -107,7 +107,7 @@ def replay(path, folder):
 @pytest.mark.parametrize("name", FILES)
 def test_golden(name, tmp_path):
     largest = replay(golden_file(name), tmp_path)
-    assert largest["final"] > 0  # something was compared
+    assert {"rate", "losses", "after1", "final", "ema"} <= set(largest)  # all was compared; with one thread even bit for bit
 
 
 if __name__ == "__main__":
