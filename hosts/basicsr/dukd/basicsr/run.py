@@ -10,6 +10,7 @@ import importlib
 import os
 import random
 import sys
+import traceback
 
 import torch
 import torch.distributed as dist
@@ -228,6 +229,14 @@ class _Pipeline:
         return module
 
 
+def _is_of_readers(error):
+    """Whether a reader's end is what an error says: torch has no class for it, and an image that was half handed over when
+    its reader died is a broken connection."""
+    if isinstance(error, (ConnectionError, EOFError)):
+        return any(frame.filename.endswith("dataloader.py") for frame in traceback.extract_tb(error.__traceback__))
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error) and not isinstance(error, RunError)
+
+
 def run(command, argv):
     """Trains or tests by BasicSR's pipeline, in the current folder."""
     arguments = _arguments(command, argv)
@@ -236,10 +245,10 @@ def run(command, argv):
     try:
         try:
             (module.train_pipeline if command == "train" else module.test_pipeline)(os.getcwd())
-        except RuntimeError as e:  # torch has no class for it
-            if "DataLoader worker" not in str(e) or isinstance(e, RunError):
+        except (RuntimeError, OSError, EOFError) as e:
+            if not _is_of_readers(e):
                 raise
-            raise RunError(f"a process that reads images has ended ({str(e).strip().splitlines()[0]}); out of memory is a "
+            raise RunError(f"a process that reads images has ended ({(str(e).strip() or type(e).__name__).splitlines()[0]}); out of memory is a "
                            "usual reason: fewer datasets.train.num_worker_per_gpu need less") from e
         if dist.is_initialized():
             dist.destroy_process_group()
