@@ -94,7 +94,7 @@ static const dukd_yaml_known known[] = {
     NETWORK("network_t"),
     {"network_f.type", NULL},
     {"path.pretrain_network_f", NULL},
-    {"path.share_weights", NULL},
+    {"train.share_weights", NULL},
     {"path.pretrain_network_g", NULL},
     {"path.strict_load_g", NULL},
     {"path.pretrain_network_t", NULL},
@@ -209,7 +209,7 @@ static void check_example(const char *name) {
     const bool csd = ours && weight_of(y, "csd") > 0;
     assert_int_equal(dukd_yaml_find(root, "network_f") != NULL, csd);
     assert_int_equal(dukd_yaml_find(root, "path.pretrain_network_f") != NULL, csd);
-    assert_int_equal(dukd_yaml_find(root, "path.share_weights") != NULL && flag_at(y, "path.share_weights"),
+    assert_int_equal(dukd_yaml_find(root, "train.share_weights") != NULL && flag_at(y, "train.share_weights"),
                      csd);
     assert_int_equal(dukd_yaml_find(root, "network_t") != NULL, taught);
     assert_int_equal(dukd_yaml_find(root, "path.pretrain_network_t") != NULL, taught);

@@ -105,7 +105,9 @@ static int make_tap(dukd_pass_slot *s, const dukd_pass *p, uint32_t i, const duk
     dukd_failure why = {0};
     const int64_t *in = tap->source_kind == DUKD_SOURCE_TAP ? s->taps[tap->source_id].shape
                                                             : p->inputs[tap->source_id]->tensor->shape;
-    if (dukd_host_tap_shape(networks, tap, in, t->shape, &why)) return refuse(f, p->plan_index, why.message);
+    int status = dukd_host_tap_shape(networks, tap, in, t->shape, &why);
+    if (status) /* sizes are for the user to change, whoever asked for them */
+        return dukd_fail(f, status, "pass %u of the plugin's plan: %s", p->plan_index, why.message);
     int64_t count = 1;
     for (int d = 0; d < 4; d++)
         if (!dukd_checked_mul(count, t->shape[d], &count))
@@ -114,7 +116,7 @@ static int make_tap(dukd_pass_slot *s, const dukd_pass *p, uint32_t i, const duk
         .device = {DUKD_DEVICE_CPU, 0}, .ndim = 4, .dtype = {DUKD_TYPE_FLOAT, 32, 1}, .shape = t->shape};
     t->grad = t->value;
     s->values[i] = &t->value;
-    int status = join_group(s, p, i, dukd_host_tap_value(networks, tap, f), f);
+    status = join_group(s, p, i, dukd_host_tap_value(networks, tap, f), f);
     memcpy(s->groups[t->group].in_shape, in, sizeof s->groups[t->group].in_shape);
     return status;
 }
