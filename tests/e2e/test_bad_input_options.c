@@ -124,7 +124,8 @@ static void combinations(void **state) {
         {2, "train dukd.yml --set train.w_kd=0 --set train.mode=official",
          "--set argument 1:1:12: train.w_kd", "train.mode: official", NULL},
         {2, "train dukd.yml --set backend=cuda", "dukd.yml: ", "backend: cuda is asked for", "cpu"},
-        {2, "preview dukd.yml -o p.png --set backend=cuda", "dukd.yml: ", "backend: cuda is asked for", "cpu"},
+        {2, "preview dukd.yml -o p.png --set backend=cuda", "dukd.yml: ", "backend: cuda is asked for",
+         "cpu"},
         {2,
          "train dukd.yml --set model_type=DUKD --set train.kd_opt.type=L1Loss --set "
          "train.pixel_opt.type=L1Loss --set train.dukd_opt.zoom_out=true --set datasets.train.gt_size=30",
