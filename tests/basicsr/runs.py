@@ -3,8 +3,10 @@ import contextlib
 import copy
 import logging
 import os
+import pathlib
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -122,6 +124,9 @@ def train(file, *force, folder, switches=(), monkeypatch):
         trace.model = self
 
     monkeypatch.chdir(folder)
+    # BasicSR puts an older run aside under a name that ends with the second, and fails where that is taken.
+    while list(pathlib.Path(folder).glob(f"experiments/*_archived_{time.strftime('%Y%m%d_%H%M%S')}")):
+        time.sleep(0.1)
     monkeypatch.setattr(models.DistilledModel, "optimize_parameters", optimize)
     status = main(["train", "-opt", str(file), *switches, *(["--force_yml", *force] if force else [])])
     monkeypatch.setattr(models.DistilledModel, "optimize_parameters", original)
