@@ -5,7 +5,9 @@ which are in no training state (and are the same in each epoch). Here what an im
 (seed, epoch, place in the epoch) alone, so a resumed run gets the batches that the uninterrupted one would have had, with any
 number of workers, and n ranks get together what one would.
 """
+import os
 import random
+import threading
 
 import numpy as np
 import torch
@@ -48,6 +50,19 @@ def _crop_first():
     paired_image_dataset.paired_random_crop = paired_random_crop
 
 
+# Crops draw from the process's own random states. With prefetch_mode: cpu and no readers BasicSR loads in threads, two of them
+# for a moment (its prefetcher is made and then reset), so one image at a time is drawn for. A reader begins with a lock of its own.
+_drawing = threading.Lock()
+
+
+def _new_lock():
+    global _drawing
+    _drawing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_new_lock)
+
+
 class DrawnByPlace(data.Dataset):
     """BasicSR's data set for training; an index is (image, key of the draws)."""
 
@@ -63,9 +78,10 @@ class DrawnByPlace(data.Dataset):
     def __getitem__(self, index):
         image, key = index
         _crop_first()
-        random.seed(key)
-        np.random.seed(key % 2**32)
-        return self.dataset[image]
+        with _drawing:
+            random.seed(key)
+            np.random.seed(key % 2**32)
+            return self.dataset[image]
 
     def __getattr__(self, name):  # opt, paths, ...: what BasicSR may ask a data set for
         if name == "dataset":
