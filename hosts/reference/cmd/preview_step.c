@@ -156,9 +156,7 @@ static int compute_tap(preview_run *p, const dukd_pass *pass, uint32_t i, tap_te
     t->grad.data = t->grads = dukd_weights_alloc(n);
     if (!t->grads) return dukd_fail_memory(f, "a gradient", 4 * (unsigned long long)n);
     int status = answer(p, tap, source, t->shape, t->values, f);
-    if (derived || tap->layer || tap->network > TEACHER ||
-        p->declared.roles[tap->network] == DUKD_ROLE_FEATURES)
-        return status;
+    if (derived || tap->layer || p->declared.roles[tap->network] == DUKD_ROLE_FEATURES) return status;
     if (status || (tap->network == STUDENT && !p->r->show_student)) return status;
     char heading[DUKD_PREVIEW_LABEL];
     const char *letter = tap->network == STUDENT ? "S" : "T";

@@ -14,9 +14,29 @@ static int is_block(const dukd_param *part, const dukd_param *whole) {
     return 1;
 }
 
+/* What a graph has that does not take its channels one by one and in order, so that the first channels of its parameters are no
+ * network of the kind: q, k and v lie behind each other, and so do concatenated maps. NULL: nothing. */
+static const char *mixes_channels(const dukd_graph *g) {
+    for (int32_t i = 0; i < dukd_graph_op_count(g); i++) {
+        const dukd_op *op = dukd_graph_op(g, i);
+        if (op->kind == DUKD_OP_ATTENTION) return "attention";
+        if (op->kind == DUKD_OP_CONCAT) return "concatenated maps";
+        if (op->kind == DUKD_OP_SLICE) return "maps cut into parts";
+        if (op->kind == DUKD_OP_CONV && op->groups != 1) return "convolutions in groups";
+    }
+    return NULL;
+}
+
 int dukd_share_open(dukd_share *out, const dukd_graph *part, const dukd_graph *whole, dukd_failure *f) {
     const int32_t count = dukd_graph_param_count(part);
+    const char *mixing = mixes_channels(part);
     *out = (dukd_share){.part = part, .whole = whole};
+    if (mixing)
+        return dukd_fail(
+            f, DUKD_MISUSED,
+            "the student can be no part of a teacher: it has %s, whose first channels are no such "
+            "network. EDSR and RCAN can",
+            mixing);
     out->at = calloc((size_t)count + 1, sizeof *out->at);
     if (!out->at)
         return dukd_fail_memory(f, "a table of parameters", (unsigned long long)count * sizeof *out->at);

@@ -15,7 +15,8 @@ typedef struct {
     int32_t *at; /* [parameters of part] the parameter of whole that each is the beginning of */
 } dukd_share;
 
-/* DUKD_MISUSED, naming the parameter and both shapes, where `part` is no part of `whole`. The graphs outlive *out. */
+/* DUKD_MISUSED, naming the parameter and both shapes, where `part` is no part of `whole`, and for networks whose channels are not one
+ * after the other (attention, concatenated or cut maps, groups). The graphs outlive *out. */
 int dukd_share_open(dukd_share *out, const dukd_graph *part, const dukd_graph *whole, dukd_failure *f);
 void dukd_share_close(dukd_share *s); /* zeroed allowed */
 
