@@ -15,10 +15,6 @@ dukd_drop_key dukd_step_key(const dukd_stepper *s, const dukd_pass *pass, uint32
                            .tap = tap};
 }
 
-static int64_t elements(const int64_t shape[4]) {
-    return shape[0] * shape[1] * shape[2] * shape[3];
-}
-
 /* ---------------------------------------------------------------- forward */
 
 /* Draws the drop paths of a group in training mode; the same for the same group, however often it is run. */
@@ -62,7 +58,8 @@ static int compute_taps(dukd_stepper *s, const dukd_pass *pass, dukd_failure *f)
         if (!slot->groups[k].asked) status = forward(s, pass, &slot->groups[k], f);
     /* An infinite output can have a finite gradient: sign(inf). To leave a step out one has to look before it. */
     for (uint32_t i = 0; i < pass->n_taps && !status && s->o.nonfinite == DUKD_NONFINITE_SKIP; i++)
-        if (!dukd_all_finite(slot->taps[i].value.data, elements(slot->taps[i].shape))) s->gradient_broken = 1;
+        if (!dukd_all_finite(slot->taps[i].value.data, dukd_shape_elements(slot->taps[i].shape)))
+            s->gradient_broken = 1;
     return status;
 }
 
@@ -81,7 +78,7 @@ static void gather_gradients(const dukd_pass *pass, dukd_pass_slot *slot, int32_
         if (t->group != group || !(pass->taps[i]->flags & DUKD_TAP_WANT_GRAD)) continue;
         float **sum = &g->d_outputs[t->output];
         if (*sum)
-            add(*sum, t->grad.data, elements(t->shape));
+            add(*sum, t->grad.data, dukd_shape_elements(t->shape));
         else
             *sum = t->grad.data;
     }
@@ -100,7 +97,8 @@ static int backward(dukd_stepper *s, const dukd_pass *pass, int32_t group, dukd_
     if (!status)
         status = dukd_exec_backward(g->exec, (const float *const *)g->d_outputs,
                                     set->graph ? set->gradient : NULL, g->d_input, f);
-    if (!status && g->d_input) add(slot->taps[g->source_id].grad.data, g->d_input, elements(g->in_shape));
+    if (!status && g->d_input)
+        add(slot->taps[g->source_id].grad.data, g->d_input, dukd_shape_elements(g->in_shape));
     return status;
 }
 

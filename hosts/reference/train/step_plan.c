@@ -93,7 +93,7 @@ static int join_group(dukd_pass_slot *s, const dukd_pass *p, uint32_t i, dukd_va
     return 0;
 }
 
-static int64_t elements(const int64_t shape[4]) {
+int64_t dukd_shape_elements(const int64_t shape[4]) {
     return shape[0] * shape[1] * shape[2] * shape[3];
 }
 
@@ -142,7 +142,7 @@ static int make_group(dukd_pass_slot *s, dukd_tap_group *g, const dukd_graph *gr
         dukd_tap_slot *t = &s->taps[i];
         if (&s->groups[t->group] != g) continue;
         float **value = &g->values[t->output];
-        const int64_t count = elements(t->shape);
+        const int64_t count = dukd_shape_elements(t->shape);
         if (!*value) *value = dukd_weights_alloc(count);
         if (!*value) status = dukd_fail_memory(f, "a tap", 4ull * (unsigned long long)count);
         t->value.data = *value;
@@ -165,13 +165,13 @@ static int64_t place_gradients(dukd_pass_slot *s, const dukd_pass *p, float *bas
             t->grad.data = base + used;
             s->grads[i] = &t->grad;
         }
-        used += elements(t->shape);
+        used += dukd_shape_elements(t->shape);
     }
     for (int32_t k = 0; k < s->group_count; k++) {
         dukd_tap_group *g = &s->groups[k];
         if (!needs_d_input(p, g)) continue;
         if (base) g->d_input = base + used;
-        used += elements(g->in_shape);
+        used += dukd_shape_elements(g->in_shape);
     }
     return used;
 }

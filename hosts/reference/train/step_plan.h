@@ -58,6 +58,9 @@ void dukd_step_plan_free(dukd_step_plan *p); /* zeroed allowed */
 /* Is the network trained by this plan? (Header, TRAINED: the student is; another where a tap from an input wants its gradient.) */
 int dukd_plan_trains(const dukd_plan *plan, uint32_t network);
 
+int64_t
+dukd_shape_elements(const int64_t shape[4]); /* their product; of tensors that are there, so it fits */
+
 /* What will be asked of a network, for dukd_answers_create: malloc'd, *count of them; the outputs are the plan's. NULL: no memory. */
 dukd_question *dukd_step_plan_questions(const dukd_step_plan *p, uint32_t network, int32_t *count);
 
