@@ -6,18 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/engine_backend.h"
+#include "engine/engine_state.h"
 
 enum { MAX_THREADS = 1024, MAX_OUTPUTS = 64, MAX_BATCH = 65536, MAX_SIDE = 65536 };
 
 static const dukd_backend *const backends[] = {&dukd_backend_onednn};
-
-struct dukd_engine {
-    const dukd_backend *backend;
-    void *state;
-    dukd_engine_info info;
-    const dukd_exec *kept; /* whose forward backward can follow */
-};
 
 struct dukd_network {
     dukd_engine *engine;
@@ -29,22 +22,22 @@ struct dukd_network {
 
 struct dukd_exec {
     dukd_network *network;
-    void *state;         /* with drop paths that do nothing */
-    void *dropping;      /* with drop paths; NULL until it is needed */
-    void *last;          /* the one that ran last */
-    const float *drops;  /* for the next forward; NULL: none */
+    void *state;        /* with drop paths that do nothing */
+    void *dropping;     /* with drop paths; NULL until it is needed */
+    void *last;         /* the one that ran last */
+    const float *drops; /* for the next forward; NULL: none */
+    dukd_gradient_listener listener;
     dukd_exec_spec spec; /* outputs are owned, output_count is at least 1 */
     dukd_exec *next;
 };
 
-/* OpenMP's thread count belongs to the calling thread: it is set for the length of a call and put back. */
-static int enter(const dukd_engine *e) {
+int dukd_engine_enter(const dukd_engine *e) {
     int before = omp_get_max_threads();
     omp_set_num_threads(e->info.threads);
     return before;
 }
 
-static void leave(int before) {
+void dukd_engine_leave(int before) {
     omp_set_num_threads(before);
 }
 
@@ -64,9 +57,10 @@ int dukd_engine_create(dukd_engine **out, const char *name, int32_t threads, duk
     e->backend = backend;
     e->info.name = backend->name;
     e->info.threads = threads ? threads : omp_get_max_threads();
-    int before = enter(e);
-    int status = backend->engine_create(&e->state, &e->info, f);
-    leave(before);
+    int before = dukd_engine_enter(e);
+    e->place = (dukd_engine_place){.on_host = 1, .device_type = 1};
+    int status = backend->engine_create(&e->state, &e->info, &e->place, f);
+    dukd_engine_leave(before);
     if (status != DUKD_DONE) {
         free(e);
         return status;
@@ -136,9 +130,9 @@ void dukd_network_destroy(dukd_network *n) {
 }
 
 int dukd_network_set_weights(dukd_network *n, const float *weights, dukd_failure *f) {
-    int before = enter(n->engine);
+    int before = dukd_engine_enter(n->engine);
     int status = n->engine->backend->network_set_weights(n->state, weights, f);
-    leave(before);
+    dukd_engine_leave(before);
     n->has_weights = status == DUKD_DONE;
     return status;
 }
@@ -200,9 +194,9 @@ int dukd_network_compile(dukd_network *n, const dukd_exec_spec *spec, dukd_exec 
     x->network = n;
     x->spec = s;
     x->spec.outputs = outputs;
-    int before = enter(n->engine);
+    int before = dukd_engine_enter(n->engine);
     status = n->engine->backend->exec_create(&x->state, n->state, &x->spec, 0, f);
-    leave(before);
+    dukd_engine_leave(before);
     if (status != DUKD_DONE) {
         exec_free(x);
         return status;
@@ -215,6 +209,10 @@ int dukd_network_compile(dukd_network *n, const dukd_exec_spec *spec, dukd_exec 
 
 void dukd_exec_set_drops(dukd_exec *x, const float *factors) {
     x->drops = factors;
+}
+
+void dukd_exec_set_listener(dukd_exec *x, const dukd_gradient_listener *listener) {
+    x->listener = listener ? *listener : (dukd_gradient_listener){0};
 }
 
 /* The state that computes with the drop paths as they are set. */
@@ -238,10 +236,10 @@ int dukd_exec_forward(dukd_exec *x, int32_t images, const float *input, float *c
                          x->spec.purpose == DUKD_TRAIN ? "training on " : "up to ", (int)x->spec.batch,
                          (int)images);
     if (x->spec.purpose == DUKD_TRAIN) e->kept = NULL;
-    int before = enter(e);
+    int before = dukd_engine_enter(e);
     int status = choose_state(x, f);
     if (status == DUKD_DONE) status = e->backend->exec_forward(x->last, images, input, outputs, x->drops, f);
-    leave(before);
+    dukd_engine_leave(before);
     if (status == DUKD_DONE && x->spec.purpose == DUKD_TRAIN) e->kept = x;
     return status;
 }
@@ -270,8 +268,11 @@ int dukd_exec_backward(dukd_exec *x, const float *const *d_outputs, float *d_wei
                          "backward through a network with layer norms or attention wants room for its "
                          "parameters' gradients: it cannot be a frozen one that gradients pass through");
     e->kept = NULL; /* backward reuses the memory of what it no longer needs */
-    int before = enter(e);
-    int status = e->backend->exec_backward(x->last, d_outputs, d_weights, d_input, f);
-    leave(before);
+    int before = dukd_engine_enter(e);
+    const dukd_gradient_listener *listener = x->listener.ready && d_weights ? &x->listener : NULL;
+    int status = e->backend->exec_backward(x->last, d_outputs, d_weights, d_input, listener, f);
+    dukd_engine_leave(before);
+    if (status == DUKD_DONE && listener && !e->backend->announces)
+        listener->ready(listener->ctx, 0, dukd_graph_weights(x->network->graph));
     return status;
 }

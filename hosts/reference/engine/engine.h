@@ -1,13 +1,14 @@
 /* An engine compiles a graph for a shape and runs it. Everything above this header is free of backends;
- * everything below is one backend: engine/onednn today.
+ * everything below is one backend: engine/onednn, engine/cuda.
  *
  *     engine    a device and its threads
  *     network   a graph on an engine, with its packed weights, in one data type
  *     exec      a network compiled for a purpose and a shape; owns nothing but a plan, memory is the engine's
  * arena
  *
- * Tensors that cross this header are f32, N x C x H x W, dense, row-major, owned by the caller. Inside, an
- * engine uses whatever layout and type it likes. Weights are the flat f32 array of graph.h (master weights).
+ * Tensors that cross this header are f32, N x C x H x W, dense, row-major, owned by the caller and in the engine's memory
+ * (arrays.h; for an engine on the processor that is any memory). Inside, an engine uses whatever layout and type it
+ * likes. Weights are the flat f32 array of graph.h (master weights), in the engine's memory as well.
  *
  * Determinism: for one thread count, instruction set and oneDNN version the same call gives the same bits.
  * [one thread at a time per engine] */
@@ -80,7 +81,7 @@ int dukd_exec_forward(dukd_exec *x, int32_t images, const float *input, float *c
 
 /* Factors of the graph's drop paths for the following calls of dukd_exec_forward (and the backward of the last):
  * factors[i * batch + n] for drop path i (dukd_graph_drop_count) and image n: 0 or 1 / (1 - p). NULL, as in the beginning: 1
- * everywhere, which is evaluation. The array must stay valid and unchanged until it is replaced. */
+ * everywhere, which is evaluation. The array lies in the engine's memory and must stay valid; what it holds is read during the runs. */
 void dukd_exec_set_drops(dukd_exec *x, const float *factors);
 
 /* Once after each forward of the same DUKD_TRAIN exec. d_outputs[i]: d(loss)/d(output i), or NULL for zero. Adds
@@ -89,5 +90,15 @@ void dukd_exec_set_drops(dukd_exec *x, const float *factors);
  * DUKD_MISUSED for a network with layer norms or attention, whose steps compute both at once. */
 int dukd_exec_backward(dukd_exec *x, const float *const *d_outputs, float *d_weights, float *d_input,
                        dukd_failure *f);
+
+/* `ready` is called during the following backwards, on the caller's thread, once for each part of d_weights: elements first .. first +
+ * count - 1 have got all that this backward adds to them (on a device: once what is enqueued now is done). So gradients can be
+ * summed over ranks while backward goes on. Parts do not overlap; they come in the order of backward, and make up the whole. NULL:
+ * nobody is told, as in the beginning. */
+typedef struct {
+    void (*ready)(void *ctx, int64_t first, int64_t count);
+    void *ctx;
+} dukd_gradient_listener;
+void dukd_exec_set_listener(dukd_exec *x, const dukd_gradient_listener *listener); /* copied */
 
 #endif

@@ -5,12 +5,15 @@
 #ifndef DUKD_ENGINE_BACKEND_H
 #define DUKD_ENGINE_BACKEND_H
 
+#include "engine/arrays.h"
 #include "engine/engine.h"
 
 typedef struct {
     const char *name;
-    /* `info`: name and threads (the number to use) are set; the rest is the backend's to fill. */
-    int (*engine_create)(void **out, dukd_engine_info *info, dukd_failure *f);
+    const dukd_array_ops *arrays; /* NULL: its memory is the processor's */
+    /* `info`: name and threads (the number to use) are set; the rest is the backend's to fill. `place`: the processor, unless the
+     * backend writes another. */
+    int (*engine_create)(void **out, dukd_engine_info *info, dukd_engine_place *place, dukd_failure *f);
     void (*engine_destroy)(void *engine);
     void (*engine_memory)(const void *engine, int64_t *now, int64_t *peak);
     void (*engine_set_clock)(void *engine, double (*now)(void));
@@ -27,10 +30,16 @@ typedef struct {
     /* factors: of the drop paths (dukd_exec_set_drops), valid until the backward; NULL for an exec without `drops`. */
     int (*exec_forward)(void *exec, int32_t images, const float *input, float *const *outputs,
                         const float *factors, dukd_failure *f);
+    /* listener: see dukd_exec_set_listener; NULL: nobody. A backend without `announces` leaves it to engine.c, which tells of
+     * everything at the end. */
     int (*exec_backward)(void *exec, const float *const *d_outputs, float *d_weights, float *d_input,
-                         dukd_failure *f);
+                         const dukd_gradient_listener *listener, dukd_failure *f);
+    int32_t announces;
 } dukd_backend;
 
 extern const dukd_backend dukd_backend_onednn;
+
+/* The CUDA backend's table, out of its module (engine/cuda/cuda_open.c); NULL: `f` says what is missing. */
+const dukd_backend *dukd_backend_cuda_open(dukd_failure *f);
 
 #endif

@@ -199,7 +199,8 @@ int onednn_forward(void *program, int32_t images, const float *input, float *con
 }
 
 int onednn_backward(void *program, const float *const *d_outputs, float *d_weights, float *d_input,
-                    dukd_failure *f) {
+                    const dukd_gradient_listener *listener, dukd_failure *f) {
+    (void)listener; /* engine.c tells it */
     onednn_program *p = program;
     run r = {
         .program = p, .images = p->batch, .d_outputs = d_outputs, .d_weights = d_weights, .d_input = d_input};

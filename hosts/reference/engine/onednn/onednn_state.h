@@ -162,7 +162,7 @@ dukd_tensor onednn_shape_of(const onednn_program *p, const onednn_value *v);
 int onednn_forward(void *program, int32_t images, const float *input, float *const *outputs,
                    const float *drops, dukd_failure *f);
 int onednn_backward(void *program, const float *const *d_outputs, float *d_weights, float *d_input,
-                    dukd_failure *f);
+                    const dukd_gradient_listener *listener, dukd_failure *f);
 
 /* onednn_times.c: adds to the time of the step's kind. */
 void onednn_note_time(onednn_engine *e, const onednn_step *s, double seconds);
