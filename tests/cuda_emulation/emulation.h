@@ -34,6 +34,16 @@ EMULATION_EXPORT int64_t emulation_alive(void);
 /* The machine: its devices (at most 2) and the CUDA version of its driver (13000; 0: no driver). */
 EMULATION_EXPORT void emulation_machine(int32_t devices, int32_t driver);
 
+/* For doubles of libraries that compute on the device: work(ctx) takes its place in the stream, or in the graph that the stream is captured
+ * into, and runs with the device's memory open; drop(ctx) (may be NULL) follows when it can run no more. What it reads and writes there
+ * it says by emulation_read and emulation_wrote. Returns a cudaError_t; after an error drop has been called. */
+EMULATION_EXPORT int32_t emulation_enqueue(void *stream, void (*work)(void *ctx), void (*drop)(void *ctx),
+                                           void *ctx);
+EMULATION_EXPORT void emulation_read(const void *p, int64_t bytes);
+EMULATION_EXPORT void emulation_wrote(const void *p, int64_t bytes);
+/* 1: [p, p + bytes) lies in one allocation of the device that is current. */
+EMULATION_EXPORT int32_t emulation_is_device(const void *p, int64_t bytes);
+
 /* 1: accesses of kernels are looked at for races and uninitialised reads. */
 EMULATION_EXPORT int32_t emulation_checks_races(void);
 

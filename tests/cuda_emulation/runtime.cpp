@@ -20,6 +20,8 @@ using namespace emulation;
 struct event {
     uint64_t recorded = 0, done = 0; /* counts */
     struct stream *on = nullptr;
+    struct graph *captured = nullptr; /* recorded in a stream that was captured into it */
+    uint64_t covers = 0;              /* pieces of that stream's work before it */
 };
 
 struct work {
@@ -39,6 +41,8 @@ struct stream {
     int device = 0;
     std::deque<work> queue;
     graph *capture = nullptr;
+    bool joined =
+        false; /* captured because it waited for an event of a stream that is; not where the capture began */
 };
 
 std::recursive_mutex lock;
@@ -138,6 +142,7 @@ cudaError_t enqueue(cudaStream_t handle, std::function<void()> run) {
     w.run = std::move(run);
     if (s->capture != nullptr) {
         s->capture->nodes.push_back(w);
+        s->captured++;
     } else {
         s->queue.push_back(w);
     }
@@ -412,7 +417,10 @@ cudaError_t CUDARTAPI cudaEventRecord(cudaEvent_t handle, cudaStream_t on) {
     w.record = e;
     w.count = ++e->recorded;
     e->on = s;
-    s->queue.push_back(w);
+    /* In a graph the nodes run in the order of their capture: what is before the event is before it. */
+    e->captured = s->capture;
+    e->covers = s->captured;
+    if (s->capture == nullptr) s->queue.push_back(w);
     return cudaSuccess;
 }
 
@@ -421,6 +429,16 @@ cudaError_t CUDARTAPI cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t waite
     event *e = reinterpret_cast<event *>(waited);
     stream *s = stream_of(handle);
     if (events.count(e) == 0 || s == nullptr) return give(cudaErrorInvalidResourceHandle);
+    if (e->captured != nullptr) {
+        if (s->capture != nullptr && s->capture != e->captured) return give(cudaErrorStreamCaptureIsolation);
+        if (s->capture == nullptr) {
+            s->joined = true;
+            s->captured = s->waited_for = 0;
+        }
+        s->capture = e->captured; /* the stream joins the capture */
+        if (e->on != s && e->on->waited_for < e->covers) e->on->waited_for = e->covers;
+        return cudaSuccess;
+    }
     work w;
     w.wait = e;
     w.count = e->recorded;
@@ -452,13 +470,24 @@ cudaError_t CUDARTAPI cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCapt
 cudaError_t CUDARTAPI cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t *out) {
     CALL;
     stream *s = stream_of(handle);
-    if (s == nullptr || s->capture == nullptr) return give(cudaErrorIllegalState);
+    if (s == nullptr || s->capture == nullptr || s->joined) return give(cudaErrorIllegalState);
     graph *g = s->capture;
     s->capture = nullptr;
+    bool unjoined = false;
+    for (stream *other : streams) {
+        if (other->capture != g) continue;
+        unjoined |= other->waited_for < other->captured;
+        other->capture = nullptr;
+        other->joined = false;
+    }
+    for (event *e : events) {
+        if (e->captured == g) e->captured = nullptr;
+    }
     *out = nullptr;
-    if (g->broken) {
+    if (g->broken || unjoined) {
+        const cudaError_t why = unjoined ? cudaErrorStreamCaptureUnjoined : cudaErrorStreamCaptureInvalidated;
         delete g;
-        return give(cudaErrorStreamCaptureInvalidated);
+        return give(why);
     }
     graphs.insert(g);
     *out = reinterpret_cast<cudaGraph_t>(g);
@@ -498,6 +527,37 @@ cudaError_t CUDARTAPI cudaGraphExecDestroy(cudaGraphExec_t handle) {
     if (executables.erase(g) == 0) return give(cudaErrorInvalidValue);
     delete g;
     return cudaSuccess;
+}
+
+/* ---------------------------------------------------------------- doubles of libraries */
+
+int32_t emulation_enqueue(void *handle, void (*run)(void *ctx), void (*drop)(void *ctx), void *ctx) {
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    const int device = current_device;
+    const std::shared_ptr<void> kept(ctx, [drop](void *p) {
+        if (drop != nullptr) drop(p);
+    });
+    return enqueue(static_cast<cudaStream_t>(handle), [=] {
+        shadow_launch();
+        memory_open(device);
+        run(kept.get());
+        memory_close(device);
+    });
+}
+
+void emulation_read(const void *p, int64_t bytes) {
+    shadow_read(p, static_cast<size_t>(bytes));
+}
+
+void emulation_wrote(const void *p, int64_t bytes) {
+    shadow_written(p, static_cast<size_t>(bytes));
+}
+
+int32_t emulation_is_device(const void *p, int64_t bytes) {
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    const allocation *a = memory_find(p);
+    return a != nullptr && a->device == current_device &&
+           static_cast<const char *>(p) + bytes <= a->data + a->size;
 }
 
 /* ---------------------------------------------------------------- what tests tell and ask */
