@@ -38,15 +38,20 @@ void launch(void *stream, dim3 grid, dim3 block, size_t bytes, size_t argument_b
 
 void barrier(int line);
 uint64_t shuffle_down(int line, uint32_t mask, uint64_t value, int delta);
+int atomic_or(int *p, int x);
 /* Memory of the block, by an address that stands for the array; 0xFF when the block first asks. */
 void *shared(const void *array, size_t size);
 void *dynamic_shared();
+
+/* Whether cudaFuncGetAttributes has been called for a kernel that is launched (emulation_unloaded). */
+void look_if_loaded(const void *kernel);
 
 template <class... P, class... A>
 void launch_kernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t bytes, void *stream,
                    const A &...arguments) {
     constexpr size_t size = (sizeof(P) + ... + 0);
     static_assert(size <= 4096, "kernel arguments must fit 4096 bytes");
+    look_if_loaded(reinterpret_cast<const void *>(kernel));
     launch(stream, grid, block, bytes, size, [=] { kernel(arguments...); });
 }
 
@@ -66,6 +71,8 @@ void launch_kernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t bytes, vo
 #define gridDim                          (emulation::here.grid)
 #define __syncthreads()                  emulation::barrier(__LINE__)
 #define __shfl_down_sync(mask, x, delta) emulation_shuffle_down(__LINE__, mask, x, delta)
+
+#define atomicOr(p, x) emulation::atomic_or(p, x)
 
 static inline double emulation_shuffle_down(int line, uint32_t mask, double x, int delta) {
     uint64_t bits;

@@ -26,6 +26,9 @@ EMULATION_EXPORT void emulation_fail_named(const char *name, int32_t error);
 /* Kernels launched or captured, and bytes allocated on devices, since the program began. */
 EMULATION_EXPORT int64_t emulation_launches(void);
 EMULATION_EXPORT int64_t emulation_bytes_allocated(void);
+/* Launches of kernels that cudaFuncGetAttributes was not called for before, since the program began: inside of a capture the driver
+ * might have to load them. */
+EMULATION_EXPORT int64_t emulation_unloaded(void);
 /* Waits for a stream, an event or a device, since the program began. */
 EMULATION_EXPORT int64_t emulation_waits(void);
 /* Allocations, streams, events, graphs that are there. */

@@ -36,6 +36,17 @@ bool concurrent(const access &a) {
     return a.epoch == epoch && a.thread != thread;
 }
 
+/* What every access asks for, and that nobody writes it at the same time. */
+void look_at_byte(const record &r, bool write) {
+    if (!r.allocated)
+        die("thread %d %s memory that nobody has allocated", thread, write ? "writes" : "reads");
+    if (!write && !r.initialised) die("thread %d reads memory that nobody has written", thread);
+    if (concurrent(r.written)) {
+        die("a race: thread %d %s what thread %u of block %u has written", thread, write ? "writes" : "reads",
+            r.written.thread, r.written.block);
+    }
+}
+
 access now() {
     return {launch_number, static_cast<uint32_t>(block), static_cast<uint16_t>(thread),
             static_cast<uint16_t>(epoch)};
@@ -46,13 +57,7 @@ void look(const void *p, size_t size, bool write) {
     if (block < 0 || arena == nullptr || at >= arena_size) return;
     for (size_t i = at; i < at + size; i++) {
         record &r = shadow[i];
-        if (!r.allocated)
-            die("thread %d %s memory that nobody has allocated", thread, write ? "writes" : "reads");
-        if (!write && !r.initialised) die("thread %d reads memory that nobody has written", thread);
-        if (concurrent(r.written)) {
-            die("a race: thread %d %s what thread %u of block %u has written", thread,
-                write ? "writes" : "reads", r.written.thread, r.written.block);
-        }
+        look_at_byte(r, write);
         if (write && concurrent(r.read)) {
             die("a race: thread %d writes what thread %d of block %d has read", thread,
                 static_cast<int16_t>(r.read.thread), static_cast<int>(r.read.block));
@@ -71,6 +76,17 @@ void look(const void *p, size_t size, bool write) {
 }
 
 } // namespace
+
+/* Atomic operations meet each other in any order, but no other write. What reads it plainly at the same time is not seen. */
+int atomic_or(int *p, int x) {
+    const size_t at = static_cast<size_t>(reinterpret_cast<char *>(p) - arena);
+    if (emulation_checks_races() != 0 && block >= 0 && at < arena_size) {
+        for (size_t i = at; i < at + sizeof *p; i++) look_at_byte(shadow[i], false);
+    }
+    const int before = *p;
+    *p = before | x;
+    return before;
+}
 
 void shadow_begin(char *base, size_t size) {
     void *p = mmap(nullptr, size * sizeof(record), PROT_READ | PROT_WRITE,

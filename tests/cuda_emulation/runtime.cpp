@@ -53,7 +53,8 @@ std::set<stream *> streams;
 std::set<event *> events;
 std::set<graph *> graphs, executables;
 std::map<void *, size_t> pinned;
-int64_t launches, bytes_allocated, waits;
+std::set<const void *> loaded;
+int64_t launches, unloaded, bytes_allocated, waits;
 
 bool armed;
 int64_t calls, fail_at;
@@ -174,6 +175,11 @@ void emulation::launch(void *handle, dim3 grid, dim3 block, size_t bytes, size_t
     if (enqueue(static_cast<cudaStream_t>(handle), run) == cudaSuccess) launches++;
 }
 
+void emulation::look_if_loaded(const void *kernel) {
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    unloaded += loaded.count(kernel) == 0;
+}
+
 /* ---------------------------------------------------------------- the machine */
 
 extern "C" {
@@ -235,6 +241,7 @@ cudaError_t CUDARTAPI cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribut
 cudaError_t CUDARTAPI cudaFuncGetAttributes(cudaFuncAttributes *a, const void *kernel) {
     CALL;
     if (kernel == nullptr) return give(cudaErrorInvalidDeviceFunction);
+    loaded.insert(kernel);
     *a = cudaFuncAttributes();
     return cudaSuccess;
 }
@@ -592,6 +599,10 @@ void emulation_fail_named(const char *name, int32_t error) {
 
 int64_t emulation_launches(void) {
     return launches;
+}
+
+int64_t emulation_unloaded(void) {
+    return unloaded;
 }
 
 int64_t emulation_bytes_allocated(void) {

@@ -9,6 +9,10 @@
 
 #include "support/fill.h"
 
+#ifndef GPU_ON_DEVICE
+#include "emulation.h"
+#endif
+
 static cudaStream_t the_stream;
 static int64_t alive; /* allocations */
 
@@ -18,7 +22,7 @@ void gpu_ok(int status, const char *call, const char *file, int line) {
     _fail(file, line);
 }
 
-void gpu_open(void) {
+void gpu_open(int (*load_kernels)(void)) {
     int devices = 0;
     const cudaError_t status = cudaGetDeviceCount(&devices);
     if (status != cudaSuccess || devices == 0) {
@@ -29,6 +33,11 @@ void gpu_open(void) {
     if (cudaSetDevice(0) != cudaSuccess ||
         cudaStreamCreateWithFlags(&the_stream, cudaStreamNonBlocking) != cudaSuccess) {
         fprintf(stderr, "CUDA device 0 cannot be used\n");
+        exit(1);
+    }
+    const int loaded = load_kernels();
+    if (loaded != 0) {
+        fprintf(stderr, "the kernels cannot be loaded: %s\n", cudaGetErrorName((cudaError_t)loaded));
         exit(1);
     }
 }
@@ -42,6 +51,13 @@ int gpu_close(int failed) {
         fprintf(stderr, "%lld allocations were left behind\n", (long long)alive);
         failed++;
     }
+#ifndef GPU_ON_DEVICE
+    if (emulation_unloaded() != 0) {
+        fprintf(stderr, "%lld launches of kernels that had not been loaded\n",
+                (long long)emulation_unloaded());
+        failed++;
+    }
+#endif
     return failed != 0;
 }
 
@@ -82,6 +98,25 @@ void gpu_download(void *to, const void *from, int64_t bytes) {
     if (bytes == 0) return;
     GPU_OK(cudaMemcpyAsync(to, from, (size_t)bytes, cudaMemcpyDeviceToHost, the_stream));
     gpu_wait();
+}
+
+void gpu_check_failures(int (*call)(int64_t i, void *stream), int64_t count) {
+#ifdef GPU_ON_DEVICE
+    (void)call;
+    (void)count;
+    print_message("SKIP: launches are made to fail on the emulated device alone\n");
+    skip();
+#else
+    for (int64_t i = 0; i < count; i++) {
+        emulation_arm(1, cudaErrorLaunchFailure);
+        emulation_watch(1);
+        const int status = call(i, the_stream);
+        assert_true(emulation_disarm() >= 1);
+        if (status != cudaErrorLaunchFailure)
+            print_error("call %lld: its failure was not told\n", (long long)i);
+        assert_int_equal(status, cudaErrorLaunchFailure);
+    }
+#endif
 }
 
 /* ---------------------------------------------------------------- tensors */

@@ -2,8 +2,8 @@
  * comparison with a reference in double.
  *
  * A program is linked with the emulated runtime, or, with GPU_ON_DEVICE, with the real one. It ends with
- * `return GPU_RUN(tests);`, which opens the device (77, a skip with the reason, where there is none), and fails where a test has
- * left memory behind. Everything here fails the running test where a call of the runtime does. */
+ * `return GPU_RUN(gpu_load_..., tests);`, which opens the device (77, a skip with the reason, where there is none), loads the kernels, and
+ * fails where a test has left memory behind or a kernel ran that had not been loaded. Everything here fails the running test where a call of the runtime does. */
 #ifndef DUKD_TEST_GPU_FIXTURE_H
 #define DUKD_TEST_GPU_FIXTURE_H
 
@@ -20,9 +20,10 @@
 #define GPU_OK(call) gpu_ok(call, #call, __FILE__, __LINE__)
 void gpu_ok(int status, const char *call, const char *file, int line);
 
-void gpu_open(void);
+void gpu_open(int (*load_kernels)(void));
 int gpu_close(int failed); /* the program's exit status */
-#define GPU_RUN(tests) (gpu_open(), gpu_close(cmocka_run_group_tests(tests, NULL, NULL)))
+#define GPU_RUN(load_kernels, tests)                                                                         \
+    (gpu_open(load_kernels), gpu_close(cmocka_run_group_tests(tests, NULL, NULL)))
 
 void *gpu_stream(void); /* a cudaStream_t of device 0 */
 void gpu_wait(void);
@@ -34,6 +35,9 @@ void gpu_free(void *p); /* NULL allowed */
 /* Both wait. */
 void gpu_upload(void *to, const void *from, int64_t bytes);
 void gpu_download(void *to, const void *from, int64_t bytes);
+
+/* Every launch fails in turn: call(i, stream) for i < count must return its error. On a device this is a skip. */
+void gpu_check_failures(int (*call)(int64_t i, void *stream), int64_t count);
 
 /* ---- tensors, NHWC ---- */
 
