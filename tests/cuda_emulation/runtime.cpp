@@ -41,8 +41,10 @@ struct stream {
     int device = 0;
     std::deque<work> queue;
     graph *capture = nullptr;
-    bool joined =
-        false; /* captured because it waited for an event of a stream that is; not where the capture began */
+    /* Captured because it waited for an event of a stream that is, not because its capture was begun. Then: pieces of its work,
+     * and how many of them another stream waits for. */
+    bool joined = false;
+    uint64_t captured = 0, waited_for = 0;
 };
 
 std::recursive_mutex lock;
