@@ -48,7 +48,7 @@ struct stream {
 };
 
 std::recursive_mutex lock;
-int devices = 2, driver = 13000, current_device;
+int devices = 2, driver = 13000, capability = 75, current_device;
 cudaError_t last_error = cudaSuccess;
 stream default_stream[2];
 std::set<stream *> streams;
@@ -225,8 +225,8 @@ cudaError_t CUDARTAPI cudaGetDeviceProperties(cudaDeviceProp *p, int device) {
     if (device < 0 || device >= devices) return give(cudaErrorInvalidDevice);
     *p = cudaDeviceProp();
     snprintf(p->name, sizeof p->name, "emulated device %d", device);
-    p->major = 7;
-    p->minor = 5;
+    p->major = capability / 10;
+    p->minor = capability % 10;
     return cudaSuccess;
 }
 
@@ -236,7 +236,7 @@ cudaError_t CUDARTAPI cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribut
     if (attribute != cudaDevAttrComputeCapabilityMajor && attribute != cudaDevAttrComputeCapabilityMinor) {
         return give(cudaErrorInvalidValue);
     }
-    *value = attribute == cudaDevAttrComputeCapabilityMajor ? 7 : 5;
+    *value = attribute == cudaDevAttrComputeCapabilityMajor ? capability / 10 : capability % 10;
     return cudaSuccess;
 }
 
@@ -350,6 +350,38 @@ cudaError_t CUDARTAPI cudaMemcpyAsync(void *to, const void *from, size_t size, c
     });
 }
 
+cudaError_t CUDARTAPI cudaMemsetAsync(void *to, int value, size_t size, cudaStream_t handle) {
+    CALL;
+    if (!copy_fits(to, size, true)) return give(cudaErrorInvalidValue);
+    return enqueue(handle, [=] {
+        memory_open_one(to, true);
+        memset(to, value, size);
+        memory_open_one(to, false);
+        shadow_written(to, size);
+    });
+}
+
+cudaError_t CUDARTAPI cudaHostAlloc(void **p, size_t size, unsigned int) {
+    CALL;
+    if (breaks_capture()) return give(cudaErrorStreamCaptureUnsupported);
+    *p = malloc(size);
+    if (*p == nullptr) return give(cudaErrorMemoryAllocation);
+    pinned[*p] = size;
+    return cudaSuccess;
+}
+
+/* Waits for the device, as cudaFree. */
+cudaError_t CUDARTAPI cudaFreeHost(void *p) {
+    const bool fails = armed && told_to_fail(__func__);
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    if (p == nullptr) return fails ? last_error : cudaSuccess;
+    if (breaks_capture()) return give(cudaErrorStreamCaptureUnsupported);
+    if (pinned.erase(p) == 0) return give(cudaErrorInvalidValue);
+    for (int device = 0; device < 2; device++) drain_device(device);
+    free(p);
+    return fails ? last_error : cudaSuccess;
+}
+
 /* ---------------------------------------------------------------- streams, events */
 
 cudaError_t CUDARTAPI cudaStreamCreateWithFlags(cudaStream_t *out, unsigned int flags) {
@@ -430,6 +462,16 @@ cudaError_t CUDARTAPI cudaEventRecord(cudaEvent_t handle, cudaStream_t on) {
     e->captured = s->capture;
     e->covers = s->captured;
     if (s->capture == nullptr) s->queue.push_back(w);
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaEventSynchronize(cudaEvent_t handle) {
+    CALL;
+    event *e = reinterpret_cast<event *>(handle);
+    if (events.count(e) == 0) return give(cudaErrorInvalidResourceHandle);
+    if (e->captured != nullptr) return give(cudaErrorCapturedEvent);
+    waits++;
+    if (e->done < e->recorded && e->on != nullptr) drain(e->on);
     return cudaSuccess;
 }
 
@@ -623,6 +665,10 @@ int64_t emulation_alive(void) {
 void emulation_machine(int32_t count, int32_t version) {
     devices = count;
     driver = version;
+}
+
+void emulation_capability(int32_t ten_times) {
+    capability = ten_times;
 }
 
 } // extern "C"

@@ -44,10 +44,11 @@ void dukd_engine_leave(int before) {
 int dukd_engine_create(dukd_engine **out, const char *name, int32_t threads, dukd_failure *f) {
     *out = NULL;
     const dukd_backend *backend = NULL;
+    if (strcmp(name, "cuda") == 0 && !(backend = dukd_backend_cuda_open(f))) return DUKD_FAILED;
     for (size_t i = 0; i < sizeof backends / sizeof *backends && !backend; i++)
         if (strcmp(name, "auto") == 0 || strcmp(name, backends[i]->name) == 0) backend = backends[i];
     if (!backend)
-        return dukd_fail(f, DUKD_MISUSED, "engine '%s' is not built into this program; it has: %s", name,
+        return dukd_fail(f, DUKD_MISUSED, "there is no engine '%s'; there are: %s, cuda", name,
                          backends[0]->name);
     if (threads < 0 || threads > MAX_THREADS)
         return dukd_fail(f, DUKD_MISUSED, "an engine with %d threads: 0 (all) to %d are possible",

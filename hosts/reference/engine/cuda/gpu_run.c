@@ -1,0 +1,212 @@
+/* Runs a program: its steps, for the whole batch. Convolutions and the exchange with the caller are here, all other steps in
+ * gpu_run_ops.c. Nothing here waits, allocates or reads the device's memory, so that a step can be recorded (but with a clock: it waits
+ * for every step). */
+#include <cuda_runtime_api.h>
+
+#include "engine/cuda/gpu_state.h"
+
+enum { ALIGNMENT = 256 };
+
+typedef struct {
+    gpu_program *program;
+    int32_t images; /* of this call */
+    const float *input;
+    float *const *outputs;
+    const float *const *d_outputs;
+    float *d_weights, *d_input;
+} run;
+
+static dukd_tensor tensor_of(const run *r, const gpu_value *v) {
+    const gpu_program *p = r->program;
+    const gpu_engine *e = p->network->engine;
+    char *arena = p->purpose == DUKD_TRAIN ? e->train.data : e->infer.data;
+    if (v->buffer < 0) return (dukd_tensor){0};
+    dukd_tensor t = gpu_shape_of(p, v);
+    t.data = arena + p->buffers[v->buffer].offset;
+    return t;
+}
+
+static const float *constants_of(const gpu_program *p, int64_t first) {
+    return first < 0 ? NULL : (const float *)(const void *)p->on_device.data + first;
+}
+
+static dukd_exchange exchange_of(const run *r, const gpu_step *s) {
+    const dukd_node *n = s->node;
+    return (dukd_exchange){.images = r->images,
+                           .channels = n->channels,
+                           .order = n->order,
+                           .spread = n->spread,
+                           .factors = constants_of(r->program, s->factors),
+                           .shifts = constants_of(r->program, s->shifts)};
+}
+
+static int run_import(const run *r, const gpu_step *s, dukd_failure *f) {
+    const dukd_node *n = s->node;
+    const float *caller = n->kind == DUKD_NODE_INPUT ? r->input : r->d_outputs[n->output];
+    dukd_exchange x = exchange_of(r, s);
+    if (!caller) {
+        if (s->accumulate) return DUKD_DONE;
+        x.images = 0; /* no gradient is a gradient of zeros */
+    }
+    const dukd_tensor out = tensor_of(r, &s->out);
+    return gpu_check(gpu_import(r->program->network->engine->stream, &out, caller, &x, s->accumulate),
+                     "reading a tensor", f);
+}
+
+static int run_export(const run *r, const gpu_step *s, dukd_failure *f) {
+    const dukd_node *n = s->node;
+    float *caller = n->kind == DUKD_NODE_INPUT ? r->d_input : r->outputs[n->output];
+    const dukd_exchange x = exchange_of(r, s);
+    const dukd_tensor in = tensor_of(r, &s->a);
+    return gpu_check(gpu_export(r->program->network->engine->stream, caller, &in, &x), "writing a tensor", f);
+}
+
+static int run_conv(const run *r, const gpu_step *s, dukd_failure *f) {
+    gpu_network *n = r->program->network;
+    const int status = gpu_refresh_packed(n, s->packed, f);
+    if (status != DUKD_DONE) return status;
+    const gpu_packed *packed = &n->packed[s->packed];
+    const dukd_tensor a = tensor_of(r, &s->a), b = tensor_of(r, &s->b), out = tensor_of(r, &s->out);
+    gpu_conv_operands o = {.w = packed->weights, .out = out.data, .workspace = n->engine->scratch.data};
+    if (s->kind == STEP_DATA_GRADIENT) {
+        o.d = a.data;
+    } else {
+        o.x = a.data;
+        o.bias = packed->bias;
+        o.addend = b.data;
+    }
+    return gpu_conv_run(s->conv, &o, f);
+}
+
+/* The packed weights' gradient, and the bias's, go through the engine's block of that name; a bias whose channels lie as its parameter's is
+ * added to at once. */
+static int run_weights_gradient(const run *r, const gpu_step *s, dukd_failure *f) {
+    const gpu_engine *e = r->program->network->engine;
+    const dukd_tensor a = tensor_of(r, &s->a), b = tensor_of(r, &s->b);
+    const int64_t weights = dukd_run_conv_elements(&s->run) * (int64_t)sizeof(float);
+    float *packed_bias =
+        (float *)(void *)(e->gradient.data + (weights + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    float *d_bias = s->run.bias ? r->d_weights + s->run.bias->offset : NULL;
+    const gpu_conv_operands o = {
+        .x = a.data, .d = b.data, .out = e->gradient.data, .workspace = e->scratch.data};
+    int status = gpu_conv_run(s->conv, &o, f);
+    if (status != DUKD_DONE) return status;
+    int error = 0;
+    if (d_bias && s->run.order == 1 && s->run.spread == 1) {
+        error = gpu_channel_sums(e->stream, d_bias, &b, s->run.scale, e->scratch.data);
+        d_bias = packed_bias = NULL;
+    } else if (d_bias) {
+        error = (int)cudaMemsetAsync(packed_bias, 0, (size_t)s->run.out_channels * sizeof(float), e->stream);
+        if (!error) error = gpu_channel_sums(e->stream, packed_bias, &b, 1, e->scratch.data);
+    } else {
+        packed_bias = NULL;
+    }
+    if (error) return gpu_check(error, "a bias's gradient", f);
+    const gpu_packing how = gpu_packing_of(&s->run);
+    return gpu_check(gpu_unpack_gradient(e->stream, &how, r->d_weights + s->run.weight->offset,
+                                         (const float *)(const void *)e->gradient.data, d_bias, packed_bias),
+                     "unpacking a gradient", f);
+}
+
+static int run_step(const run *r, const gpu_step *s, dukd_failure *f) {
+    const gpu_program *p = r->program;
+    switch (s->kind) {
+    case STEP_IMPORT:
+        return run_import(r, s, f);
+    case STEP_EXPORT:
+        return run_export(r, s, f);
+    case STEP_CONV:
+    case STEP_DATA_GRADIENT:
+        return run_conv(r, s, f);
+    case STEP_WEIGHTS_GRADIENT:
+        return run_weights_gradient(r, s, f);
+    default:
+        break;
+    }
+    gpu_operands o = {.program = p,
+                      .a = tensor_of(r, &s->a),
+                      .b = tensor_of(r, &s->b),
+                      .c = tensor_of(r, &s->c),
+                      .out = tensor_of(r, &s->out),
+                      .factors = constants_of(p, s->factors),
+                      .shifts = constants_of(p, s->shifts),
+                      .d_weights = r->d_weights,
+                      .scratch = p->network->engine->scratch.data};
+    if (s->kind == STEP_DROP_PATH) o.factors = p->drops + (int64_t)s->node->op->drop * p->batch;
+    return gpu_check(gpu_run_op(s, &o), gpu_kind_name(s), f);
+}
+
+static int run_timed(const run *r, const gpu_step *s, dukd_failure *f) {
+    gpu_engine *e = r->program->network->engine;
+    if (!e->now || e->recording) return run_step(r, s, f);
+    int status = gpu_check((int)cudaStreamSynchronize(e->stream), "waiting for a step", f);
+    const double begin = e->now();
+    if (status == DUKD_DONE) status = run_step(r, s, f);
+    if (status == DUKD_DONE) status = gpu_check((int)cudaStreamSynchronize(e->stream), gpu_kind_name(s), f);
+    gpu_note_time(e, s, e->now() - begin);
+    return status;
+}
+
+static int run_range(const run *r, int32_t first, int32_t end, const dukd_gradient_listener *listener,
+                     dukd_failure *f) {
+    const gpu_program *p = r->program;
+    int32_t told = 0;
+    for (int32_t i = first; i <= end; i++) {
+        /* What is complete before step i. */
+        for (; listener && told < p->announcement_count && p->announcements[told].step < i; told++)
+            listener->ready(listener->ctx, p->announcements[told].first, p->announcements[told].count);
+        if (i == end) break;
+        const gpu_step *s = &p->steps[i];
+        if (s->for_input && !r->d_input) continue;
+        if (s->kind == STEP_WEIGHTS_GRADIENT && !r->d_weights) continue;
+        const int status = run_timed(r, s, f);
+        if (status != DUKD_DONE) return status;
+    }
+    return DUKD_DONE;
+}
+
+int gpu_reserve_for(const gpu_program *p, dukd_failure *f) {
+    gpu_engine *e = p->network->engine;
+    const int train = p->purpose == DUKD_TRAIN;
+    int status = gpu_block_reserve(e, train ? &e->train : &e->infer, p->arena_bytes, train && e->kept,
+                                   "a network's activations", f);
+    if (status == DUKD_DONE)
+        status = gpu_block_reserve(e, &e->scratch, p->scratch_bytes, 0, "an operation's scratch", f);
+    if (status == DUKD_DONE)
+        status = gpu_block_reserve(e, &e->gradient, p->gradient_bytes, 0, "a convolution's gradient", f);
+    return status;
+}
+
+/* The blocks are as they were when the program was compiled, unless a larger program did not fit. */
+int gpu_forward(void *program, int32_t images, const float *input, float *const *outputs, const float *drops,
+                dukd_failure *f) {
+    gpu_program *p = program;
+    gpu_engine *e = p->network->engine;
+    const run r = {.program = p, .images = images, .input = input, .outputs = outputs};
+    int before;
+    int status = gpu_enter(e, &before, f);
+    if (status != DUKD_DONE) return status;
+    p->drops = drops;
+    if (p->purpose == DUKD_TRAIN) e->kept = 0;
+    status = gpu_reserve_for(p, f);
+    if (status == DUKD_DONE) status = run_range(&r, 0, p->forward_steps, NULL, f);
+    if (p->purpose == DUKD_TRAIN) e->kept = status == DUKD_DONE;
+    gpu_leave(before);
+    return status;
+}
+
+int gpu_backward(void *program, const float *const *d_outputs, float *d_weights, float *d_input,
+                 const dukd_gradient_listener *listener, dukd_failure *f) {
+    gpu_program *p = program;
+    gpu_engine *e = p->network->engine;
+    const run r = {
+        .program = p, .images = p->batch, .d_outputs = d_outputs, .d_weights = d_weights, .d_input = d_input};
+    int before;
+    int status = gpu_enter(e, &before, f);
+    if (status != DUKD_DONE) return status;
+    status = gpu_reserve_for(p, f);
+    if (status == DUKD_DONE) status = run_range(&r, p->forward_steps, p->step_count, listener, f);
+    e->kept = 0;
+    gpu_leave(before);
+    return status;
+}

@@ -1,0 +1,231 @@
+/* What the CUDA engine holds: engine, networks, and programs (compiled execs). Between the files of this folder.
+ *
+ * All values are NHWC and hold the whole batch. Everything runs in one stream, so memory that one step leaves is the next step's. */
+#ifndef DUKD_GPU_STATE_H
+#define DUKD_GPU_STATE_H
+
+#include "engine/arena.h"
+#include "engine/cuda/gpu_conv.h"
+#include "engine/cuda/gpu_kernels.h"
+#include "engine/engine_backend.h"
+#include "engine/fusion.h"
+#include "engine/packed_weights.h"
+
+enum {
+    GPU_TIMES = 48, /* kinds of steps that are timed */
+    GPU_SLOTS = 2,  /* of staging memory */
+    GPU_SLOT_BYTES = 4 << 20,
+};
+
+/* Device memory of arrays; what is released waits here for the next of its size. */
+typedef struct {
+    void *data;
+    int64_t bytes;
+    int32_t used;
+    int32_t held; /* released inside of a recording, which still uses it */
+} gpu_array;
+
+typedef struct gpu_recording gpu_recording;
+
+typedef struct {
+    int device, major, minor; /* compute capability */
+    void *stream;             /* cudaStream_t */
+    int32_t tf32;             /* f32 products may be rounded to TF32 */
+    gpu_libraries *libraries;
+    dukd_memory_count memory;
+    gpu_array *arrays;
+    int32_t array_count, array_room;
+    void *slot[GPU_SLOTS];      /* pinned, GPU_SLOT_BYTES each; made with the first upload */
+    void *slot_read[GPU_SLOTS]; /* cudaEvent_t: what was in the slot has been copied */
+    int32_t next_slot;
+    dukd_block train, infer; /* arenas: of all TRAIN programs, of all INFER programs */
+    int32_t kept;            /* `train` holds a forward that backward may still need */
+    dukd_block scratch;      /* of one step, while it runs */
+    dukd_block gradient;     /* of packed weights and bias, between a step's calls */
+    dukd_block *retired;     /* blocks that were outgrown, but that recordings use */
+    int32_t retired_count, retired_room;
+    gpu_conv **convs; /* every convolution compiled so far, to be shared by equal ones */
+    gpu_conv_spec *conv_specs;
+    int32_t conv_count, conv_room;
+    gpu_recording *recordings; /* linked */
+    int32_t recording;         /* a step is being recorded */
+    int64_t changes;           /* counts what changes weights without set_weights: see gpu_network */
+    double (*now)(void);       /* NULL: steps are not timed */
+    dukd_engine_time times[GPU_TIMES];
+} gpu_engine;
+
+/* Weights as they are run, shared by all steps that want the same. */
+typedef struct {
+    dukd_run_conv run;
+    dukd_type type;
+    void *weights;
+    float *bias;     /* NULL: none */
+    int64_t version; /* of the network's weights that it holds; -1: none yet */
+} gpu_packed;
+
+/* A network whose weights were set more than once is one that is trained. Its weights change also when a recorded step is replayed, and
+ * a recording must pack them itself (gpu_refresh_packed). */
+typedef struct {
+    gpu_engine *engine;
+    const dukd_graph *graph;
+    dukd_type type;       /* of activations and packed weights */
+    const float *weights; /* in device memory */
+    int64_t version;      /* counts set_weights */
+    gpu_packed *packed;
+    int32_t packed_count, packed_room;
+    int32_t placed;     /* of `packed`, those that have memory */
+    dukd_block *memory; /* what `packed` lies in */
+    int32_t memory_count, memory_room;
+} gpu_network;
+
+typedef enum {
+    STEP_IMPORT,           /* out = caller's input, or the gradient of an output */
+    STEP_EXPORT,           /* caller's output, or the gradient of the input = a */
+    STEP_CONV,             /* out = conv(a) with packed weights, activation and all; b: addend, maybe out */
+    STEP_DATA_GRADIENT,    /* out (+)= from a (gradient of the node's value) */
+    STEP_WEIGHTS_GRADIENT, /* from a (source) and b (gradient of the node's value) */
+    STEP_RELU,
+    STEP_RELU_BACK, /* out masked by a */
+    STEP_SCALE,
+    STEP_ADD,  /* out = a + b */
+    STEP_CAST, /* out (+)= a, types differ or not */
+    STEP_AFFINE,
+    STEP_SHUFFLE,
+    STEP_UNSHUFFLE,
+    STEP_CLEAR, /* out = 0 */
+    STEP_GELU,
+    STEP_GELU_BACK, /* out *= gelu'(a) */
+    STEP_SIGMOID,
+    STEP_SIGMOID_BACK,      /* out *= a (1 - a) */
+    STEP_MUL,               /* out = factor a b + c */
+    STEP_MUL_BACK,          /* out (+)= factor a b: a is the gradient, b the other operand */
+    STEP_MUL_BACK_CHANNELS, /* out (+)= sums of factor a b */
+    STEP_COPY_CHANNELS,
+    STEP_LAYER_NORM,      /* c: what it leaves for its gradient, or none */
+    STEP_LAYER_NORM_BACK, /* out (+)= from a (gradient), b (source), c */
+    STEP_ATTENTION,
+    STEP_ATTENTION_BACK, /* out = from a (gradient), b (source) */
+    STEP_DROP_PATH,      /* out (+)= a times the images' factors, plus b */
+    STEP_MEAN,
+    STEP_MEAN_BACK, /* out (+)= from a */
+    STEP_DEVIATION,
+    STEP_DEVIATION_BACK, /* from a (gradient), b (source), c (value) */
+    STEP_MAX_POOL,
+    STEP_MAX_POOL_BACK, /* from a (gradient), b (source) */
+    STEP_RESIZE,
+    STEP_RESIZE_BACK,
+} gpu_step_kind;
+
+typedef struct {
+    int32_t buffer; /* -1: none */
+    int32_t channels, height, width;
+    dukd_type type;
+} gpu_value;
+
+typedef struct {
+    gpu_step_kind kind;
+    const dukd_node *node;
+    gpu_value a, b, c, out;
+    int32_t accumulate; /* out += */
+    int32_t for_input;  /* done only where the caller wants the input's gradient */
+    gpu_conv *conv;
+    int32_t packed;                      /* index of the network's packed weights */
+    dukd_run_conv run;                   /* WEIGHTS_GRADIENT */
+    int64_t factors, shifts;             /* index in the program's constants; -1: none */
+    float factor;                        /* SCALE, RELU's slope, of products */
+    int32_t order;                       /* SHUFFLE, UNSHUFFLE: of the channels of the smaller tensor */
+    int32_t to_first, from_first, count; /* COPY_CHANNELS: of out, of a */
+} gpu_step;
+
+/* Elements first .. first + count - 1 of the parameters' gradient are complete after `step`. */
+typedef struct {
+    int32_t step;
+    int64_t first, count;
+} gpu_announcement;
+
+typedef struct {
+    gpu_network *network;
+    dukd_purpose purpose;
+    int32_t batch, height, width;
+    const float *drops; /* of the last forward, see dukd_exec_set_drops; NULL: none */
+    dukd_fused fused;
+    gpu_step *steps; /* forward, then backward */
+    int32_t step_count, step_room, forward_steps;
+    dukd_buffer *buffers; /* in the arena */
+    int32_t buffer_count, buffer_room;
+    int64_t arena_bytes, scratch_bytes, gradient_bytes; /* of the engine's blocks */
+    float *constants; /* factors and shifts of affine maps, until they are on the device */
+    int32_t constant_count, constant_room;
+    dukd_block on_device;            /* the constants */
+    gpu_announcement *announcements; /* by step */
+    int32_t announcement_count;
+} gpu_program;
+
+/* ---- gpu_device.c: the device and its errors ---- */
+
+/* Why CUDA cannot be used on this machine, or DUKD_DONE and the number of devices. Makes no context. */
+int gpu_look(int *devices, dukd_failure *f);
+/* DUKD_DONE for cudaSuccess (0); else a failure that says what could not be done. */
+int gpu_check(int status, const char *what, dukd_failure *f);
+/* Makes the engine's device the thread's current one; *before: what to give to gpu_leave, which puts it back. */
+int gpu_enter(const gpu_engine *e, int *before, dukd_failure *f);
+void gpu_leave(int before);
+
+/* ---- gpu_memory.c: counted device memory; the engine's device is current ---- */
+
+/* Makes the block at least `bytes` large. `keep`: its contents survive. Outgrown blocks live on while there are recordings. */
+int gpu_block_reserve(gpu_engine *e, dukd_block *b, int64_t bytes, int keep, const char *what,
+                      dukd_failure *f);
+void gpu_block_free(gpu_engine *e, dukd_block *b);
+/* An array's memory, contents undefined, and back to where the next of its size finds it. */
+int gpu_array_take(gpu_engine *e, int64_t bytes, const char *what, void **out, dukd_failure *f);
+void gpu_array_give(gpu_engine *e, void *p);
+/* Copies out of memory that may change when the call returns. */
+int gpu_upload(gpu_engine *e, void *to, const void *from, int64_t bytes, dukd_failure *f);
+void gpu_memory_close(gpu_engine *e); /* everything but blocks that others hold */
+/* Makes room for one more element of a growing array. */
+int gpu_grow(void **array, int32_t count, int32_t *room, size_t element, dukd_failure *f);
+
+/* ---- gpu_arrays_ops.c ---- */
+extern const dukd_array_ops gpu_array_ops;
+
+/* ---- gpu_convs.c: an equal convolution compiled before, or a new one; packed weights ---- */
+int gpu_get_conv(gpu_engine *e, const gpu_conv_spec *spec, gpu_conv **out, dukd_failure *f);
+/* The index of the packed weights of `run` in `type`; they get memory with gpu_place_packed. */
+int gpu_get_packed(gpu_network *n, const dukd_run_conv *run, dukd_type type, int32_t *out, dukd_failure *f);
+int gpu_place_packed(gpu_network *n, dukd_failure *f);
+/* Packs them where the network's weights have changed. */
+int gpu_refresh_packed(gpu_network *n, int32_t packed, dukd_failure *f);
+
+/* ---- gpu_plan.c: fills a program, forward steps first (gpu_planner.h names the other files). `drops`: with drop paths. ---- */
+int gpu_plan(gpu_program *p, const dukd_exec_spec *spec, int drops, dukd_failure *f);
+
+/* ---- gpu_run.c, gpu_run_ops.c ---- */
+/* The engine's blocks are as large as the program needs them. One arena for all programs of a purpose: only one of them runs at a time. */
+int gpu_reserve_for(const gpu_program *p, dukd_failure *f);
+int gpu_forward(void *program, int32_t images, const float *input, float *const *outputs, const float *drops,
+                dukd_failure *f);
+int gpu_backward(void *program, const float *const *d_outputs, float *d_weights, float *d_input,
+                 const dukd_gradient_listener *listener, dukd_failure *f);
+
+/* What a step of gpu_run_ops.c works on; tensors that it has not are zeros. */
+typedef struct {
+    const gpu_program *program;
+    dukd_tensor a, b, c, out;
+    const float *factors, *shifts; /* AFFINE; DROP_PATH: of the images */
+    float *d_weights;
+    void *scratch;
+} gpu_operands;
+/* A cudaError_t. */
+int gpu_run_op(const gpu_step *s, const gpu_operands *o);
+/* Bytes of scratch that the step needs. */
+int64_t gpu_op_scratch(const gpu_step *s, const gpu_operands *o);
+/* A value as the kernels see it, but for its place in memory. */
+dukd_tensor gpu_shape_of(const gpu_program *p, const gpu_value *v);
+
+/* ---- gpu_times.c ---- */
+const char *gpu_kind_name(const gpu_step *s); /* "layer norm, gradient" */
+void gpu_note_time(gpu_engine *e, const gpu_step *s, double seconds);
+int32_t gpu_take_times(void *engine, dukd_engine_time *out, int32_t room);
+
+#endif

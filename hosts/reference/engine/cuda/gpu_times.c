@@ -1,0 +1,71 @@
+/* Where time goes, by kinds of steps that a reader of a benchmark knows. */
+#include <string.h>
+
+#include "engine/cuda/gpu_state.h"
+
+static const char *const kind_names[] = {
+    [STEP_IMPORT] = "import",
+    [STEP_EXPORT] = "export",
+    [STEP_RELU] = "activation",
+    [STEP_RELU_BACK] = "activation, gradient",
+    [STEP_SCALE] = "addition, scale",
+    [STEP_ADD] = "addition, scale",
+    [STEP_CAST] = "copies",
+    [STEP_AFFINE] = "addition, scale",
+    [STEP_SHUFFLE] = "pixel shuffle",
+    [STEP_UNSHUFFLE] = "pixel shuffle",
+    [STEP_CLEAR] = "copies",
+    [STEP_GELU] = "activation",
+    [STEP_GELU_BACK] = "activation, gradient",
+    [STEP_SIGMOID] = "activation",
+    [STEP_SIGMOID_BACK] = "activation, gradient",
+    [STEP_MUL] = "product",
+    [STEP_MUL_BACK] = "product, gradient",
+    [STEP_MUL_BACK_CHANNELS] = "product, channels' gradient",
+    [STEP_COPY_CHANNELS] = "copies",
+    [STEP_LAYER_NORM] = "layer norm",
+    [STEP_LAYER_NORM_BACK] = "layer norm, gradient",
+    [STEP_ATTENTION] = "attention",
+    [STEP_ATTENTION_BACK] = "attention, gradient",
+    [STEP_DROP_PATH] = "drop path",
+    [STEP_MEAN] = "pooling",
+    [STEP_MEAN_BACK] = "pooling, gradient",
+    [STEP_DEVIATION] = "pooling",
+    [STEP_DEVIATION_BACK] = "pooling, gradient",
+    [STEP_MAX_POOL] = "pooling",
+    [STEP_MAX_POOL_BACK] = "pooling, gradient",
+    [STEP_RESIZE] = "pooling",
+    [STEP_RESIZE_BACK] = "pooling, gradient",
+};
+
+const char *gpu_kind_name(const gpu_step *s) {
+    if (!s->conv) return kind_names[s->kind];
+    const int linear = dukd_node_side(s->node) == 1;
+    switch (s->kind) {
+    case STEP_WEIGHTS_GRADIENT:
+        return linear ? "1 x 1, weights' gradient" : "convolution, weights' gradient";
+    case STEP_DATA_GRADIENT:
+        return linear ? "1 x 1, data gradient" : "convolution, data gradient";
+    default:
+        return linear ? "1 x 1" : "convolution";
+    }
+}
+
+void gpu_note_time(gpu_engine *e, const gpu_step *s, double seconds) {
+    const char *name = gpu_kind_name(s);
+    int32_t i = 0;
+    while (i < GPU_TIMES - 1 && e->times[i].kind && strcmp(e->times[i].kind, name) != 0) i++;
+    e->times[i].kind = name;
+    e->times[i].steps++;
+    e->times[i].seconds += seconds;
+}
+
+int32_t gpu_take_times(void *engine, dukd_engine_time *out, int32_t room) {
+    gpu_engine *e = engine;
+    int32_t count = 0;
+    for (int32_t i = 0; i < GPU_TIMES && e->times[i].kind; i++) {
+        if (count < room) out[count++] = e->times[i];
+        e->times[i] = (dukd_engine_time){0};
+    }
+    return count;
+}
