@@ -84,7 +84,11 @@ static void test_refusals(void **state) {
     dukd_engine *e;
     dukd_network *n;
     dukd_exec *x = NULL;
-    refused(dukd_engine_create(&e, "cuda", 0, &f), &f, "'cuda' is not built");
+    refused(dukd_engine_create(&e, "metal", 0, &f), &f,
+            "there is no engine 'metal'; there are: onednn, cuda");
+    setenv("DUKD_ENGINE_CUDA", "/nowhere/module.so", 1);
+    refused(dukd_engine_create(&e, "cuda", 0, &f), &f, "there is no CUDA engine at '/nowhere/module.so'");
+    unsetenv("DUKD_ENGINE_CUDA");
     refused(dukd_engine_create(&e, "onednn", -1, &f), &f, "threads");
     refused(dukd_network_create(&n, t.e, t.g, (dukd_precision)7, &f), &f, "precision");
     dukd_exec_spec s = {.purpose = DUKD_INFER, .batch = 0, .height = 4, .width = 4};

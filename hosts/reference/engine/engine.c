@@ -44,7 +44,8 @@ void dukd_engine_leave(int before) {
 int dukd_engine_create(dukd_engine **out, const char *name, int32_t threads, dukd_failure *f) {
     *out = NULL;
     const dukd_backend *backend = NULL;
-    if (strcmp(name, "cuda") == 0 && !(backend = dukd_backend_cuda_open(f))) return DUKD_FAILED;
+    if (strcmp(name, "cuda") == 0 && !(backend = dukd_backend_cuda_open(f)))
+        return f ? f->status : DUKD_FAILED;
     for (size_t i = 0; i < sizeof backends / sizeof *backends && !backend; i++)
         if (strcmp(name, "auto") == 0 || strcmp(name, backends[i]->name) == 0) backend = backends[i];
     if (!backend)
