@@ -1,0 +1,184 @@
+/* See gpu_ranks.h. */
+#include "engine/cuda/gpu_ranks.h"
+
+#include <cuda_runtime_api.h>
+#include <dlfcn.h>
+#include <nccl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+_Static_assert(GPU_RANKS_ID_BYTES == NCCL_UNIQUE_ID_BYTES, "the id's size is NCCL's");
+
+/* NCCL's functions, by the declarations of its header. */
+typedef struct {
+    ncclResult_t (*get_version)(int *version);
+    const char *(*error_string)(ncclResult_t result);
+    ncclResult_t (*get_id)(ncclUniqueId *id);
+    ncclResult_t (*init)(ncclComm_t *comm, int ranks, ncclUniqueId id, int rank);
+    ncclResult_t (*all_reduce)(const void *from, void *to, size_t count, ncclDataType_t type, ncclRedOp_t how,
+                               ncclComm_t comm, cudaStream_t stream);
+    ncclResult_t (*async_error)(ncclComm_t comm, ncclResult_t *error);
+    ncclResult_t (*destroy)(ncclComm_t comm);
+    ncclResult_t (*abort)(ncclComm_t comm);
+} nccl_functions;
+
+struct gpu_ranks {
+    nccl_functions nccl;
+    ncclComm_t comm;
+    cudaStream_t stream, own; /* the engine's, and that of the sums */
+    cudaEvent_t ready, summed;
+    int32_t begun; /* sums that the engine's stream has not been told to wait for */
+};
+
+/* Beside this module, or as the loader finds it. Once opened it stays: NCCL has threads. */
+static void *open_file(dukd_failure *f) {
+    static const char name[] = "libnccl.so.2";
+    char path[4096];
+    Dl_info here;
+    const char *file = dladdr(name, &here) ? here.dli_fname : NULL;
+    const char *slash = file ? strrchr(file, '/') : NULL;
+    void *library = NULL;
+    if (slash && snprintf(path, sizeof path, "%.*s/%s", (int)(slash - file), file, name) < (int)sizeof path &&
+        access(path, F_OK) == 0)
+        library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!library) library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!library)
+        dukd_fail(
+            f, DUKD_FAILED,
+            "several GPUs need NCCL 2, which cannot be opened (%s): install it (NVIDIA's package libnccl2, "
+            "or the Python package nvidia-nccl-cu13)",
+            dlerror());
+    return library;
+}
+
+static int open_library(nccl_functions *n, dukd_failure *f) {
+    const struct {
+        const char *name;
+        void *to;
+    } functions[] = {
+        {"ncclGetVersion", &n->get_version}, {"ncclGetErrorString", &n->error_string},
+        {"ncclGetUniqueId", &n->get_id},     {"ncclCommInitRank", &n->init},
+        {"ncclAllReduce", &n->all_reduce},   {"ncclCommGetAsyncError", &n->async_error},
+        {"ncclCommDestroy", &n->destroy},    {"ncclCommAbort", &n->abort},
+    };
+    void *library = open_file(f);
+    if (!library) return DUKD_FAILED;
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+        void *symbol = dlsym(library, functions[i].name);
+        if (!symbol)
+            return dukd_fail(f, DUKD_FAILED, "libnccl.so.2 has no %s: install NCCL %d.%d or newer",
+                             functions[i].name, NCCL_MAJOR, 2);
+        memcpy(functions[i].to, &symbol, sizeof symbol);
+    }
+    int version = 0;
+    const ncclResult_t result = n->get_version(&version);
+    if (result == ncclSuccess && version / 10000 == NCCL_MAJOR) return 0;
+    return dukd_fail(f, DUKD_FAILED,
+                     "libnccl.so.2 says that it is version %d of NCCL; this program needs NCCL %d", version,
+                     NCCL_MAJOR);
+}
+
+static int fail_nccl(const nccl_functions *n, const char *call, ncclResult_t result, dukd_failure *f) {
+    return dukd_fail(f, DUKD_FAILED, "%s: %s (NCCL error %d). NCCL_DEBUG=INFO in the environment tells more",
+                     call, n->error_string(result), (int)result);
+}
+
+static int fail_cuda(const char *call, cudaError_t e, dukd_failure *f) {
+    return dukd_fail(f, DUKD_FAILED, "%s: %s", call, cudaGetErrorString(e));
+}
+
+int gpu_ranks_make_id(char id[GPU_RANKS_ID_BYTES], dukd_failure *f) {
+    nccl_functions n;
+    ncclUniqueId made;
+    int status = open_library(&n, f);
+    if (status) return status;
+    const ncclResult_t result = n.get_id(&made);
+    if (result != ncclSuccess)
+        status = fail_nccl(&n, "ncclGetUniqueId", result, f);
+    else
+        memcpy(id, made.internal, sizeof made.internal);
+    return status;
+}
+
+static int make_stream(gpu_ranks *r, dukd_failure *f) {
+    cudaError_t e = cudaStreamCreateWithFlags(&r->own, cudaStreamNonBlocking);
+    if (e != cudaSuccess) return fail_cuda("cudaStreamCreateWithFlags", e, f);
+    e = cudaEventCreateWithFlags(&r->ready, cudaEventDisableTiming);
+    if (e == cudaSuccess) e = cudaEventCreateWithFlags(&r->summed, cudaEventDisableTiming);
+    return e == cudaSuccess ? 0 : fail_cuda("cudaEventCreateWithFlags", e, f);
+}
+
+int gpu_ranks_open(gpu_ranks **out, const char id[GPU_RANKS_ID_BYTES], int32_t rank, int32_t ranks,
+                   void *stream, dukd_failure *f) {
+    ncclUniqueId given;
+    *out = NULL;
+    gpu_ranks *r = calloc(1, sizeof *r);
+    if (!r) return dukd_fail_memory(f, "sums over ranks", sizeof *r);
+    r->stream = stream;
+    memcpy(given.internal, id, sizeof given.internal);
+    int status = open_library(&r->nccl, f);
+    if (!status) status = make_stream(r, f);
+    if (!status) {
+        const ncclResult_t result = r->nccl.init(&r->comm, ranks, given, rank);
+        if (result != ncclSuccess) {
+            r->comm = NULL;
+            status = fail_nccl(&r->nccl, "ncclCommInitRank", result, f);
+        }
+    }
+    if (status) {
+        gpu_ranks_close(r);
+        return status;
+    }
+    *out = r;
+    return 0;
+}
+
+void gpu_ranks_close(gpu_ranks *r) {
+    if (!r) return;
+    if (r->comm) {
+        /* A communicator with a lost rank never finishes: it is aborted. */
+        ncclResult_t broken = ncclSuccess;
+        if (r->nccl.async_error(r->comm, &broken) != ncclSuccess || broken != ncclSuccess) {
+            (void)r->nccl.abort(r->comm);
+        } else {
+            (void)cudaStreamSynchronize(r->own);
+            (void)r->nccl.destroy(r->comm);
+        }
+    }
+    if (r->ready) (void)cudaEventDestroy(r->ready);
+    if (r->summed) (void)cudaEventDestroy(r->summed);
+    if (r->own) (void)cudaStreamDestroy(r->own);
+    free(r);
+}
+
+int gpu_ranks_sum(gpu_ranks *r, float *x, int64_t count, dukd_failure *f) {
+    if (count == 0) return 0;
+    cudaError_t e = cudaEventRecord(r->ready, r->stream);
+    if (e != cudaSuccess) return fail_cuda("cudaEventRecord", e, f);
+    e = cudaStreamWaitEvent(r->own, r->ready, 0);
+    if (e != cudaSuccess) return fail_cuda("cudaStreamWaitEvent", e, f);
+    r->begun = 1;
+    const ncclResult_t result =
+        r->nccl.all_reduce(x, x, (size_t)count, ncclFloat32, ncclSum, r->comm, r->own);
+    return result == ncclSuccess ? 0 : fail_nccl(&r->nccl, "ncclAllReduce", result, f);
+}
+
+int gpu_ranks_join(gpu_ranks *r, dukd_failure *f) {
+    if (!r->begun) return 0;
+    cudaError_t e = cudaEventRecord(r->summed, r->own);
+    if (e != cudaSuccess) return fail_cuda("cudaEventRecord", e, f);
+    e = cudaStreamWaitEvent(r->stream, r->summed, 0);
+    if (e != cudaSuccess) return fail_cuda("cudaStreamWaitEvent", e, f);
+    r->begun = 0;
+    return 0;
+}
+
+int gpu_ranks_check(gpu_ranks *r, dukd_failure *f) {
+    ncclResult_t broken = ncclSuccess;
+    const ncclResult_t result = r->nccl.async_error(r->comm, &broken);
+    if (result != ncclSuccess) return fail_nccl(&r->nccl, "ncclCommGetAsyncError", result, f);
+    if (broken == ncclSuccess || broken == ncclInProgress) return 0;
+    return fail_nccl(&r->nccl, "summing over ranks", broken, f);
+}
