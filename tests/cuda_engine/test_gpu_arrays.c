@@ -246,6 +246,29 @@ static void test_gather(void **state) {
     }
 }
 
+/* The same tensors, but for the one whose elements overlap. What lies between a tensor's elements stays. */
+static void test_scatter_add(void **state) {
+    (void)state;
+    for (size_t k = 0; k < sizeof gathers / sizeof *gathers; k++) {
+        const gather_case *c = &gathers[k];
+        const int64_t *shape = c->shape, *s = c->strides, count = shape[0] * shape[1] * shape[2] * shape[3];
+        if (s[0] == 0) continue;
+        gpu_floats to = gpu_floats_random(c->elements, k, -1, 1), x = gpu_floats_random(count, k + 1, -1, 1);
+        const float *at = x.host;
+        double *want = numbers(&to);
+        for (int64_t n = 0; n < shape[0]; n++)
+            for (int64_t ch = 0; ch < shape[1]; ch++)
+                for (int64_t h = 0; h < shape[2]; h++)
+                    for (int64_t w = 0; w < shape[3]; w++)
+                        want[c->first + n * s[0] + ch * s[1] + h * s[2] + w * s[3]] += (double)*at++;
+        GPU_OK(gpu_array_scatter_add(gpu_stream(), to.device + c->first, x.device, shape, s));
+        gpu_check_floats("scatter_add", &to, want, 1e-7);
+        free(want);
+        gpu_floats_free(&x);
+        gpu_floats_free(&to);
+    }
+}
+
 static void test_nothing(void **state) {
     (void)state;
     const int64_t shape[4] = {2, 0, 3, 4}, strides[4] = {1, 1, 1, 1};
@@ -256,6 +279,7 @@ static void test_nothing(void **state) {
     GPU_OK(gpu_array_descend(gpu_stream(), NULL, NULL, NULL, NULL, 0));
     GPU_OK(gpu_array_average(gpu_stream(), NULL, NULL, NULL, 1, 1, 0));
     GPU_OK(gpu_array_gather(gpu_stream(), NULL, NULL, shape, strides));
+    GPU_OK(gpu_array_scatter_add(gpu_stream(), NULL, NULL, shape, strides));
     gpu_wait();
 }
 
@@ -294,6 +318,7 @@ int main(void) {
         cmocka_unit_test(test_broken),
         cmocka_unit_test(test_note_nonfinite),
         cmocka_unit_test(test_gather),
+        cmocka_unit_test(test_scatter_add),
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_failures),
     };

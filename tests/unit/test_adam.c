@@ -20,6 +20,19 @@ static void gradient(int t, float *g) {
     for (int i = 0; i < N; i++) g[i] = (float)(sin(1.7 * i + 0.3 * t) * pow(10, -(i % 4)));
 }
 
+static dukd_engine *engine_of(int threads) {
+    dukd_engine *e = NULL;
+    dukd_failure f = {0};
+    if (dukd_engine_create(&e, "onednn", threads, &f)) fail_msg("%s", f.message);
+    return e;
+}
+
+/* One step of a rate: its scalars are those of the step that comes. */
+static void take_step(dukd_adam *a, double rate, const float *g, float *w) {
+    const dukd_optimizer_scalars k = dukd_adam_scalars(&a->options, a->steps + 1, rate);
+    assert_int_equal(dukd_adam_step(a, &k, NULL, g, w, NULL), 0);
+}
+
 /* After 12 steps at 1e-3, betas .9 and .99, eps 1e-8. */
 static const struct {
     double weight_decay;
@@ -52,16 +65,17 @@ static void close_to(const float *got, const float *want, double absolute, const
 
 static void adam_is_torchs(void **state) {
     (void)state;
+    dukd_engine *e = engine_of(1);
     for (size_t k = 0; k < sizeof torch / sizeof *torch; k++) {
         dukd_adam a;
         float w[N], g[N];
         memcpy(w, start, sizeof w);
         const dukd_adam_options o = {
             .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = torch[k].weight_decay};
-        assert_int_equal(dukd_adam_create(&a, o, N, NULL), 0);
+        assert_int_equal(dukd_adam_create(&a, e, o, N, NULL), 0);
         for (int t = 1; t <= STEPS; t++) {
             gradient(t, g);
-            dukd_adam_step(&a, 1e-3, g, w);
+            take_step(&a, 1e-3, g, w);
         }
         assert_int_equal(a.steps, STEPS);
         close_to(w, torch[k].w, 1e-9, "weight");
@@ -69,16 +83,19 @@ static void adam_is_torchs(void **state) {
         close_to(a.v, torch[k].v, 0, "v");
         dukd_adam_free(&a);
     }
+    dukd_engine_destroy(e);
 }
 
 static void average_is_torchs(void **state) {
     (void)state;
     float ema[N], g[N];
+    dukd_engine *e = engine_of(1);
     memcpy(ema, start, sizeof ema);
     for (int t = 1; t <= STEPS; t++) {
         gradient(t, g);
-        dukd_ema_update(ema, g, N, 0.999);
+        assert_int_equal(dukd_ema_update(e, NULL, ema, g, N, 0.999, NULL), 0);
     }
+    dukd_engine_destroy(e);
     close_to(ema, torch_ema, 1e-9, "average");
 }
 
@@ -87,18 +104,19 @@ static void adam_is_the_papers(void **state) {
     (void)state;
     enum { COUNT = 10007 };
     dukd_adam a;
+    dukd_engine *e = engine_of(1);
     float *w = malloc(COUNT * sizeof *w), *g = malloc(COUNT * sizeof *g);
     double *wd = malloc(COUNT * sizeof *wd), *m = calloc(COUNT, sizeof *m), *v = calloc(COUNT, sizeof *v);
     assert_true(w && g && wd && m && v);
     dukd_fill_f32(w, COUNT, 1, -1, 1);
     for (int i = 0; i < COUNT; i++) wd[i] = w[i];
     const dukd_adam_options o = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-    assert_int_equal(dukd_adam_create(&a, o, COUNT, NULL), 0);
+    assert_int_equal(dukd_adam_create(&a, e, o, COUNT, NULL), 0);
     double moved = 0, worst = 0;
     for (int t = 1; t <= 50; t++) {
         const double rate = t > 30 ? 1e-4 : 1e-3;
         dukd_fill_f32(g, COUNT, (uint64_t)t, -0.1f, 0.2f);
-        dukd_adam_step(&a, rate, g, w);
+        take_step(&a, rate, g, w);
         for (int i = 0; i < COUNT; i++) {
             m[i] = 0.9 * m[i] + 0.1 * g[i];
             v[i] = 0.999 * v[i] + 0.001 * (double)g[i] * g[i];
@@ -121,6 +139,7 @@ static void adam_is_the_papers(void **state) {
     free(m);
     free(v);
     dukd_adam_free(&a);
+    dukd_engine_destroy(e);
 }
 
 static void bits_do_not_depend_on_threads(void **state) {
@@ -131,21 +150,22 @@ static void bits_do_not_depend_on_threads(void **state) {
     const int threads[2] = {1, 3}, before = omp_get_max_threads();
     for (int k = 0; k < 2; k++) {
         dukd_adam a;
+        dukd_engine *e = engine_of(threads[k]);
         w[k] = malloc(COUNT * sizeof **w);
         ema[k] = calloc(COUNT, sizeof **ema);
         assert_true(w[k] && ema[k]);
         dukd_fill_f32(w[k], COUNT, 1, -1, 1);
-        omp_set_num_threads(threads[k]);
         const dukd_adam_options o = {.beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 1e-4};
-        assert_int_equal(dukd_adam_create(&a, o, COUNT, NULL), 0);
+        assert_int_equal(dukd_adam_create(&a, e, o, COUNT, NULL), 0);
         for (int t = 1; t <= 3; t++) {
             dukd_fill_f32(g, COUNT, (uint64_t)t, -1, 1);
-            dukd_adam_step(&a, 1e-3, g, w[k]);
-            dukd_ema_update(ema[k], w[k], COUNT, 0.99);
+            take_step(&a, 1e-3, g, w[k]);
+            assert_int_equal(dukd_ema_update(e, NULL, ema[k], w[k], COUNT, 0.99, NULL), 0);
         }
         dukd_adam_free(&a);
+        dukd_engine_destroy(e);
     }
-    omp_set_num_threads(before);
+    assert_int_equal(omp_get_max_threads(), before); /* an engine's threads are its own */
     assert_memory_equal(w[0], w[1], COUNT * sizeof **w);
     assert_memory_equal(ema[0], ema[1], COUNT * sizeof **ema);
     for (int k = 0; k < 2; k++) {
@@ -155,12 +175,41 @@ static void bits_do_not_depend_on_threads(void **state) {
     free(g);
 }
 
+/* Where the flag says that something is not finite nothing changes, and the next step is the one that was due. */
+static void a_broken_step_changes_nothing(void **state) {
+    (void)state;
+    dukd_engine *e = engine_of(2);
+    dukd_adam a;
+    int32_t flag = 1;
+    float w[N], g[N], ema[N];
+    memcpy(w, start, sizeof w);
+    memcpy(ema, start, sizeof ema);
+    gradient(1, g);
+    assert_int_equal(dukd_adam_create(&a, e, (dukd_adam_options){0.9, 0.99, 1e-8, 0.01}, N, NULL), 0);
+    const dukd_optimizer_scalars k = dukd_adam_scalars(&a.options, 1, 1e-3);
+    assert_int_equal(dukd_adam_step(&a, &k, &flag, g, w, NULL), 0);
+    assert_int_equal(dukd_sgd_step(&a, &k, &flag, g, w, NULL), 0);
+    assert_int_equal(dukd_ema_update(e, &flag, ema, g, N, 0.9, NULL), 0);
+    assert_memory_equal(w, start, sizeof w);
+    assert_memory_equal(ema, start, sizeof ema);
+    for (int i = 0; i < N; i++) assert_true(a.m[i] == 0 && a.v[i] == 0);
+    flag = 0;
+    assert_int_equal(dukd_sgd_step(&a, &k, &flag, g, w, NULL), 0);
+    for (int i = 0; i < N; i++) assert_true(w[i] == start[i] - k.rate * (g[i] + k.decay * start[i]));
+    assert_int_equal(dukd_adam_step(&a, &k, &flag, g, w, NULL), 0);
+    assert_int_equal(dukd_ema_update(e, &flag, ema, g, N, 0.9, NULL), 0);
+    for (int i = 0; i < N; i++) assert_true(a.v[i] > 0 && ema[i] != start[i]);
+    dukd_adam_free(&a);
+    dukd_engine_destroy(e);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adam_is_torchs),
         cmocka_unit_test(average_is_torchs),
         cmocka_unit_test(adam_is_the_papers),
         cmocka_unit_test(bits_do_not_depend_on_threads),
+        cmocka_unit_test(a_broken_step_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

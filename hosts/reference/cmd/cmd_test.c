@@ -9,6 +9,7 @@
 #include "cmd/commands.h"
 #include "cmd/test_table.h"
 #include "data/image.h"
+#include "engine/mirror.h"
 #include "train/evaluate.h"
 #include "train/experiment.h"
 #include "train/run_options.h"
@@ -26,7 +27,8 @@ typedef struct {
 
 typedef struct {
     dukd_engine *engine;
-    dukd_ready_network student, teacher; /* the teacher's graph is NULL where there is none */
+    dukd_ready_network student, teacher;          /* the teacher's graph is NULL where there is none */
+    dukd_mirror student_weights, teacher_weights; /* where the engine reads them */
     const dukd_run_options *o;
     const test_arguments *a;
     const char *save; /* images go to SAVE/SET; NULL: nowhere */
@@ -65,9 +67,9 @@ static int test_set(const test_networks *n, dukd_test_result *out, dukd_failure 
         .engine = n->engine,
         .precision = o->precision,
         .graph = n->student.graph,
-        .weights = n->student.weights,
+        .weights = n->student_weights.there,
         .teacher_graph = n->teacher.graph,
-        .teacher_weights = n->teacher.weights,
+        .teacher_weights = n->teacher_weights.there,
         .metrics = o->metrics,
         .metric_count = o->metric_count,
         .self_ensemble = n->a->ensemble,
@@ -112,6 +114,12 @@ static int open_sets(const test_networks *n, dukd_test_result *results, int32_t 
     return DUKD_DONE;
 }
 
+static int place_weights(const test_networks *n, const dukd_ready_network *from, dukd_mirror *out,
+                         dukd_failure *f) {
+    return dukd_mirror_of_host(out, n->engine, from->weights, dukd_graph_weights(from->graph),
+                               "a network's weights", f);
+}
+
 static int open_networks(test_networks *n, dukd_failure *f) {
     dukd_run_network student = n->o->student;
     int status = DUKD_DONE;
@@ -127,6 +135,9 @@ static int open_networks(test_networks *n, dukd_failure *f) {
         status = dukd_ready_network_check_key(&n->student, n->a->key, student.pretrained, f);
     if (status == DUKD_DONE && n->o->teacher.is_set && n->o->teacher.pretrained)
         status = dukd_ready_network_open(&n->teacher, &n->o->teacher, 0, f);
+    if (status == DUKD_DONE) status = place_weights(n, &n->student, &n->student_weights, f);
+    if (status == DUKD_DONE && n->teacher.graph)
+        status = place_weights(n, &n->teacher, &n->teacher_weights, f);
     return status;
 }
 
@@ -207,6 +218,8 @@ end:
         dukd_dataset_close(results[i].files);
     }
     free(results);
+    dukd_mirror_free(&n.student_weights);
+    dukd_mirror_free(&n.teacher_weights);
     dukd_ready_network_close(&n.student);
     dukd_ready_network_close(&n.teacher);
     dukd_engine_destroy(n.engine);

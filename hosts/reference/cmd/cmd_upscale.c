@@ -8,6 +8,7 @@
 #include "cmd/commands.h"
 #include "cmd/upscale_jobs.h"
 #include "data/image.h"
+#include "engine/mirror.h"
 #include "engine/tiles.h"
 #include "train/experiment.h"
 #include "train/file_network.h"
@@ -26,6 +27,7 @@ typedef struct {
 typedef struct {
     dukd_engine *engine;
     dukd_ready_network ready;
+    dukd_mirror weights; /* ready's, where the engine reads them */
     dukd_network *network;
 } upscale_network;
 
@@ -148,7 +150,10 @@ static int open_network(upscale_network *n, const upscale_arguments *a, dukd_fai
         status = dukd_ready_network_check_key(&n->ready, a->key, from.pretrained, f);
     if (status == DUKD_DONE)
         status = dukd_network_create(&n->network, n->engine, n->ready.graph, precision, f);
-    if (status == DUKD_DONE) status = dukd_network_set_weights(n->network, n->ready.weights, f);
+    if (status == DUKD_DONE)
+        status = dukd_mirror_of_host(&n->weights, n->engine, n->ready.weights,
+                                     dukd_graph_weights(n->ready.graph), "a network's weights", f);
+    if (status == DUKD_DONE) status = dukd_network_set_weights(n->network, n->weights.there, f);
     dukd_run_options_destroy(o);
     return status;
 }
@@ -164,6 +169,7 @@ static int run(const dukd_texts *inputs, const upscale_arguments *a, dukd_failur
         status = upscale_one(&n, a, &jobs.items[i], f);
     dukd_upscale_jobs_free(&jobs);
     dukd_network_destroy(n.network);
+    dukd_mirror_free(&n.weights);
     dukd_ready_network_close(&n.ready);
     dukd_engine_destroy(n.engine);
     return status;

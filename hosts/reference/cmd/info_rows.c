@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "common/checked.h"
-#include "train/weights.h"
+#include "engine/mirror.h"
 
 static double now(void) {
     struct timespec t;
@@ -38,18 +38,25 @@ int dukd_info_count(const dukd_info_plan *plan, dukd_info_row *row, dukd_failure
     return status;
 }
 
+/* One run from the processor's memory to the processor's. */
+static int run_once(dukd_exec *exec, const dukd_mirror *input, const dukd_mirror *output, dukd_failure *f) {
+    int status = dukd_mirror_up(input, input->count, f);
+    if (status == DUKD_DONE)
+        status = dukd_exec_forward(exec, 1, input->there, (float *const[]){output->there}, f);
+    return status ? status : dukd_mirror_down(output, output->count, f);
+}
+
 /* One warm-up, then the timed runs; where time limits them and the warm-up alone takes as long, one. */
-static int time_runs(const dukd_info_plan *plan, dukd_exec *exec, const float *input, float *output,
-                     dukd_info_speed *out, dukd_failure *f) {
+static int time_runs(const dukd_info_plan *plan, dukd_exec *exec, const dukd_mirror *input,
+                     const dukd_mirror *output, dukd_info_speed *out, dukd_failure *f) {
     double times[DUKD_INFO_MAX_RUNS];
-    float *outputs[1] = {output};
     const int64_t most = plan->runs ? plan->runs : DUKD_INFO_MAX_RUNS;
-    int status = dukd_exec_forward(exec, 1, input, outputs, f);
+    int status = run_once(exec, input, output, f);
     const double end = now() + plan->seconds;
     int32_t n = 0;
     while (status == DUKD_DONE && n < most && (!n || plan->runs || now() < end)) {
         const double start = now();
-        status = dukd_exec_forward(exec, 1, input, outputs, f);
+        status = run_once(exec, input, output, f);
         times[n++] = now() - start;
     }
     if (status) return status;
@@ -59,40 +66,53 @@ static int time_runs(const dukd_info_plan *plan, dukd_exec *exec, const float *i
     return DUKD_DONE;
 }
 
+/* channels x height x width, or -1 where that is no number. */
+static int64_t elements(int64_t channels, int64_t height, int64_t width) {
+    int64_t n = channels;
+    return dukd_checked_mul(n, height, &n) && dukd_checked_mul(n, width, &n) ? n : -1;
+}
+
+static int make_images(dukd_engine *e, const dukd_graph *g, const dukd_info_row *row, dukd_mirror *input,
+                       dukd_mirror *output, dukd_failure *f) {
+    static const char what[] = "an image of this size";
+    const dukd_value last = dukd_graph_output(g);
+    int64_t size[2];
+    dukd_graph_size(g, last, row->height, row->width, size);
+    const int64_t in = elements(dukd_graph_op(g, 0)->channels, row->height, row->width),
+                  out = elements(dukd_graph_op(g, last)->channels, size[0], size[1]);
+    int status = dukd_mirror_create(input, e, in, what, f);
+    if (status == DUKD_DONE) status = dukd_mirror_create(output, e, out, what, f);
+    for (int64_t i = 0; i < in && status == DUKD_DONE; i++) input->host[i] = (float)(i % 251) / 250.0f;
+    return status;
+}
+
 static int measure(const dukd_info_plan *plan, const dukd_graph *g, dukd_precision precision,
                    dukd_info_row *row, dukd_failure *f) {
     dukd_engine *engine = NULL;
     dukd_network *network = NULL;
     dukd_exec *exec = NULL;
-    float *input = NULL, *output = NULL, *weights = dukd_weights_alloc(dukd_graph_weights(g));
-    const dukd_value last = dukd_graph_output(g);
-    int64_t in = dukd_graph_op(g, 0)->channels, out = dukd_graph_op(g, last)->channels, size[2], held = 0;
+    dukd_mirror input = {0}, output = {0}, weights = {0};
+    int64_t held = 0;
     const dukd_exec_spec spec = {
         .purpose = DUKD_INFER, .batch = 1, .height = row->height, .width = row->width};
-    int status = DUKD_DONE;
-    dukd_graph_size(g, last, row->height, row->width, size);
-    if (dukd_checked_mul(in, row->height, &in) && dukd_checked_mul(in, row->width, &in))
-        input = dukd_weights_alloc(in);
-    if (dukd_checked_mul(out, size[0], &out) && dukd_checked_mul(out, size[1], &out))
-        output = dukd_weights_alloc(out);
-    if (!weights || !input || !output) {
-        status = dukd_fail_memory(f, "an image of this size", (unsigned long long)out * sizeof *output);
-        goto end;
-    }
-    for (int64_t i = 0; i < in; i++) input[i] = (float)(i % 251) / 250.0f;
-    dukd_graph_init(g, 0, weights);
-    if ((status = dukd_engine_create(&engine, plan->engine, (int32_t)plan->threads, f))) goto end;
+    int status = dukd_engine_create(&engine, plan->engine, (int32_t)plan->threads, f);
+    if (status == DUKD_DONE) status = make_images(engine, g, row, &input, &output, f);
+    if (status == DUKD_DONE)
+        status = dukd_mirror_create(&weights, engine, dukd_graph_weights(g), "a network's weights", f);
+    if (status) goto end;
+    dukd_graph_init(g, 0, weights.host);
+    if ((status = dukd_mirror_up(&weights, weights.count, f))) goto end;
     if ((status = dukd_network_create(&network, engine, g, precision, f))) goto end;
-    if ((status = dukd_network_set_weights(network, weights, f))) goto end;
+    if ((status = dukd_network_set_weights(network, weights.there, f))) goto end;
     if ((status = dukd_network_compile(network, &spec, &exec, f))) goto end;
-    status = time_runs(plan, exec, input, output, &row->speed[precision], f);
+    status = time_runs(plan, exec, &input, &output, &row->speed[precision], f);
     dukd_engine_memory(engine, &held, &row->speed[precision].memory);
 end:
     dukd_network_destroy(network);
+    dukd_mirror_free(&weights);
+    dukd_mirror_free(&output);
+    dukd_mirror_free(&input);
     dukd_engine_destroy(engine);
-    free(weights);
-    free(output);
-    free(input);
     return status;
 }
 

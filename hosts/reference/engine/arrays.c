@@ -81,9 +81,23 @@ static int host_gather(void *engine, float *out, const float *x, const int64_t s
     (void)f;
     for (int64_t n = 0; n < shape[0]; n++)
         for (int64_t c = 0; c < shape[1]; c++)
-            for (int64_t h = 0; h < shape[2]; h++)
-                for (int64_t w = 0; w < shape[3]; w++)
-                    *out++ = x[n * strides[0] + c * strides[1] + h * strides[2] + w * strides[3]];
+            for (int64_t h = 0; h < shape[2]; h++, out += shape[3]) {
+                const float *row = x + n * strides[0] + c * strides[1] + h * strides[2];
+                for (int64_t w = 0; w < shape[3]; w++) out[w] = row[w * strides[3]];
+            }
+    return DUKD_DONE;
+}
+
+static int host_scatter_add(void *engine, float *to, const float *x, const int64_t shape[4],
+                            const int64_t strides[4], dukd_failure *f) {
+    (void)engine;
+    (void)f;
+    for (int64_t n = 0; n < shape[0]; n++)
+        for (int64_t c = 0; c < shape[1]; c++)
+            for (int64_t h = 0; h < shape[2]; h++, x += shape[3]) {
+                float *row = to + n * strides[0] + c * strides[1] + h * strides[2];
+                for (int64_t w = 0; w < shape[3]; w++) row[w * strides[3]] += x[w];
+            }
     return DUKD_DONE;
 }
 
@@ -146,6 +160,7 @@ static const dukd_array_ops host_ops = {
     .scale = host_scale,
     .note_nonfinite = host_note_nonfinite,
     .gather = host_gather,
+    .scatter_add = host_scatter_add,
     .adam = host_adam,
     .descend = host_descend,
     .average = host_average,
@@ -213,6 +228,11 @@ int dukd_engine_note_nonfinite(dukd_engine *e, const float *x, int64_t count, in
 int dukd_engine_gather(dukd_engine *e, float *out, const float *x, const int64_t shape[4],
                        const int64_t strides[4], dukd_failure *f) {
     RUN(gather(e->state, out, x, shape, strides, f));
+}
+
+int dukd_engine_scatter_add(dukd_engine *e, float *to, const float *x, const int64_t shape[4],
+                            const int64_t strides[4], dukd_failure *f) {
+    RUN(scatter_add(e->state, to, x, shape, strides, f));
 }
 
 int dukd_engine_adam(dukd_engine *e, const dukd_optimizer_scalars *s, const int32_t *broken, const float *g,

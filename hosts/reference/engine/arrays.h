@@ -42,6 +42,9 @@ int dukd_engine_note_nonfinite(dukd_engine *e, const float *x, int64_t count, in
 /* out, dense N x C x H x W = a tensor of any strides (in elements). */
 int dukd_engine_gather(dukd_engine *e, float *out, const float *x, const int64_t shape[4],
                        const int64_t strides[4], dukd_failure *f);
+/* A tensor of any strides, none of whose elements overlap, += x, dense N x C x H x W. */
+int dukd_engine_scatter_add(dukd_engine *e, float *to, const float *x, const int64_t shape[4],
+                            const int64_t strides[4], dukd_failure *f);
 
 /* Scalars of one step of an optimizer, computed by train/adam.h; in the engine's memory. */
 typedef struct {
@@ -72,6 +75,8 @@ typedef struct {
     int (*note_nonfinite)(void *engine, const float *x, int64_t count, int32_t *flag, dukd_failure *f);
     int (*gather)(void *engine, float *out, const float *x, const int64_t shape[4], const int64_t strides[4],
                   dukd_failure *f);
+    int (*scatter_add)(void *engine, float *to, const float *x, const int64_t shape[4],
+                       const int64_t strides[4], dukd_failure *f);
     int (*adam)(void *engine, const dukd_optimizer_scalars *s, const int32_t *broken, const float *g,
                 float *m, float *v, float *w, int64_t count, dukd_failure *f);
     int (*descend)(void *engine, const dukd_optimizer_scalars *s, const int32_t *broken, const float *g,

@@ -131,6 +131,10 @@ void dukd_network_destroy(dukd_network *n) {
     free(n);
 }
 
+dukd_engine *dukd_network_engine(const dukd_network *n) {
+    return n->engine;
+}
+
 int dukd_network_set_weights(dukd_network *n, const float *weights, dukd_failure *f) {
     int before = dukd_engine_enter(n->engine);
     int status = n->engine->backend->network_set_weights(n->state, weights, f);

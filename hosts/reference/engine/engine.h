@@ -57,6 +57,7 @@ int32_t dukd_engine_times(dukd_engine *e, dukd_engine_time *out, int32_t room);
 int dukd_network_create(dukd_network **out, dukd_engine *e, const dukd_graph *g, dukd_precision precision,
                         dukd_failure *f);
 void dukd_network_destroy(dukd_network *n);
+dukd_engine *dukd_network_engine(const dukd_network *n);
 /* Packs `weights` (dukd_graph_weights elements) into the layouts of every exec compiled so far or later.
  * The array must stay valid and unchanged until the next call: packing may be done when it is needed. */
 int dukd_network_set_weights(dukd_network *n, const float *weights, dukd_failure *f);

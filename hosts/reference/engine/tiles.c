@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/mirror.h"
+
 static int64_t divide_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
@@ -36,7 +38,7 @@ static int32_t reflected(int32_t i, int32_t size) {
 typedef struct {
     dukd_exec *exec;
     const dukd_tile_options *o;
-    float *input, *output;
+    dukd_mirror input, output;
     float *part; /* what is read of a window that reaches beyond the image; NULL: none does */
     dukd_tile_axis rows, cols;
     int32_t height, width, overlap, up, channels;
@@ -58,12 +60,12 @@ static int read_window(const tile_run *t, int32_t y0, int32_t x0, dukd_failure *
     const dukd_tile_options *o = t->o;
     const int32_t rows = t->rows.window, cols = t->cols.window;
     if (y0 + rows <= t->height && x0 + cols <= t->width)
-        return o->read(o->ctx, y0, x0, rows, cols, t->input, f);
+        return o->read(o->ctx, y0, x0, rows, cols, t->input.host, f);
     int32_t y, x, h, w;
     needed(y0, rows, t->height, &y, &h);
     needed(x0, cols, t->width, &x, &w);
     int status = o->read(o->ctx, y, x, h, w, t->part, f);
-    float *out = t->input;
+    float *out = t->input.host;
     for (int32_t c = 0; c < t->channels && !status; c++)
         for (int32_t i = 0; i < rows; i++) {
             const float *row = t->part + ((int64_t)c * h + reflected(y0 + i, t->height) - y) * w;
@@ -79,9 +81,12 @@ static int run_tile(const tile_run *t, int32_t ty, int32_t tx, dukd_failure *f) 
     int32_t w = t->width - x < t->cols.inner ? t->width - x : t->cols.inner;
     int64_t stride = (int64_t)t->cols.window * t->up, plane = stride * t->rows.window * t->up;
     int status = read_window(t, y0, x0, f);
-    if (status == DUKD_DONE) status = dukd_exec_forward(t->exec, 1, t->input, (float *const[]){t->output}, f);
+    if (status == DUKD_DONE) status = dukd_mirror_up(&t->input, t->input.count, f);
+    if (status == DUKD_DONE)
+        status = dukd_exec_forward(t->exec, 1, t->input.there, (float *const[]){t->output.there}, f);
+    if (status == DUKD_DONE) status = dukd_mirror_down(&t->output, t->output.count, f);
     if (status) return status;
-    const float *first = t->output + (int64_t)(y - y0) * t->up * stride + (int64_t)(x - x0) * t->up;
+    const float *first = t->output.host + (int64_t)(y - y0) * t->up * stride + (int64_t)(x - x0) * t->up;
     return t->o->write(t->o->ctx, y * t->up, x * t->up, h * t->up, w * t->up, first, stride, plane, f);
 }
 
@@ -122,16 +127,16 @@ int dukd_tiles_run(dukd_network *network, const dukd_graph *graph, int32_t heigh
                        : 0;
     const dukd_exec_spec spec = {
         .purpose = DUKD_INFER, .batch = 1, .height = t.rows.window, .width = t.cols.window};
-    int status = DUKD_DONE;
-    t.input = malloc((size_t)in * sizeof *t.input);
-    t.output = malloc((size_t)out * sizeof *t.output);
-    if (part) t.part = malloc((size_t)part * sizeof *t.part);
-    if (!t.input || !t.output || (part && !t.part)) {
-        status = dukd_fail_memory(f, "a tile (smaller tiles need less)",
-                                  (unsigned long long)(in + out + part) * sizeof(float));
-        goto end;
+    static const char what[] = "a tile (smaller tiles need less)";
+    dukd_engine *e = dukd_network_engine(network);
+    int status = dukd_mirror_create(&t.input, e, in, what, f);
+    if (status == DUKD_DONE) status = dukd_mirror_create(&t.output, e, out, what, f);
+    if (status == DUKD_DONE && part) {
+        t.part = malloc((size_t)part * sizeof *t.part);
+        if (!t.part) status = dukd_fail_memory(f, what, (unsigned long long)part * sizeof *t.part);
     }
-    if ((status = dukd_network_compile(network, &spec, &t.exec, f))) goto end;
+    if (status == DUKD_DONE) status = dukd_network_compile(network, &spec, &t.exec, f);
+    if (status) goto end;
     for (int32_t i = 0; i < t.rows.count * t.cols.count && status == DUKD_DONE; i++) {
         status = run_tile(&t, i / t.cols.count, i % t.cols.count, f);
         if (status == DUKD_DONE && options->progress)
@@ -139,7 +144,7 @@ int dukd_tiles_run(dukd_network *network, const dukd_graph *graph, int32_t heigh
     }
 end:
     free(t.part);
-    free(t.output);
-    free(t.input);
+    dukd_mirror_free(&t.output);
+    dukd_mirror_free(&t.input);
     return status;
 }

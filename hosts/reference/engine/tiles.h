@@ -42,7 +42,7 @@ typedef struct {
 /* All of the result are multiples of `multiple`; tile and overlap are rounded up to one. */
 dukd_tile_axis dukd_tile_axis_cut(int32_t size, int32_t tile, int32_t overlap, int32_t multiple);
 
-/* `graph` is the network's. height, width: of the input image. */
+/* `graph` is the network's. Windows and results are the processor's. height, width: of the input image. */
 /* Will this image be cut into more than one tile by dukd_tiles_run, in a way that its network can tell from the whole? */
 int dukd_tiles_differ(const dukd_graph *graph, int32_t height, int32_t width,
                       const dukd_tile_options *options);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/checked.h"
+#include "engine/mirror.h"
 #include "train/weights.h"
 
 /* Everything of one size and with the same outputs. */
@@ -14,11 +15,11 @@ typedef struct {
     dukd_value *outputs;
     int64_t in_size, *out_sizes; /* elements of one image; [output_count] */
     int32_t room, used, done;    /* images: at most in a step; asked for; answered */
-    float *in;                   /* room images, gathered */
-    float **out;                 /* [output_count] room images each */
+    float *in;                   /* room images, gathered; in the engine's memory */
+    float **out;                 /* [output_count] room images each; the same */
     float **place;               /* [output_count] where those of one call go */
     float *drops;                /* room images, all paths of each; NULL: the network has none */
-    float *factors;              /* the same as an exec takes them, path by path, of one call */
+    dukd_mirror factors;         /* the same as an exec takes them, path by path, of one call */
     int32_t dropping;            /* is any of the images not yet answered in training mode? */
     dukd_exec *exec;
 } group;
@@ -31,6 +32,7 @@ typedef struct {
 } request;
 
 struct dukd_answers {
+    dukd_engine *engine;
     dukd_network *network;
     const dukd_graph *graph;
     int32_t group_count, request_count, request_room;
@@ -39,22 +41,16 @@ struct dukd_answers {
     dukd_answer_counts counts;
 };
 
-const float *dukd_dense(const dukd_tensor *t, float *room) {
+int dukd_dense(dukd_engine *e, const dukd_tensor *t, float *room, const float **out, dukd_failure *f) {
     const float *base = (const float *)((const char *)t->data + t->byte_offset);
-    int64_t dense[4] = {0, 0, 0, 1};
-    for (int i = 2; i >= 0; i--) dense[i] = dense[i + 1] * t->shape[i + 1];
-    if (!t->strides) return base;
+    int64_t dense = 1;
     int same = 1;
-    for (int i = 0; i < 4; i++) same = same && (t->shape[i] == 1 || t->strides[i] == dense[i]);
-    if (same) return base;
-    for (int64_t n = 0; n < t->shape[0]; n++)
-        for (int64_t c = 0; c < t->shape[1]; c++)
-            for (int64_t y = 0; y < t->shape[2]; y++) {
-                const float *row = base + n * t->strides[0] + c * t->strides[1] + y * t->strides[2];
-                float *to = room + n * dense[0] + c * dense[1] + y * dense[2];
-                for (int64_t x = 0; x < t->shape[3]; x++) to[x] = row[x * t->strides[3]];
-            }
-    return room;
+    for (int i = 3; i >= 0 && t->strides; i--) {
+        same = same && (t->shape[i] == 1 || t->strides[i] == dense);
+        dense *= t->shape[i];
+    }
+    *out = same ? base : room;
+    return same ? 0 : dukd_engine_gather(e, room, base, t->shape, t->strides, f);
 }
 
 static group *find_group(dukd_answers *a, int64_t height, int64_t width, const dukd_value *outputs,
@@ -97,33 +93,33 @@ static int lay_out(dukd_answers *a, const dukd_question *q, dukd_failure *f) {
     return 0;
 }
 
-static float *images(int32_t count, int64_t size) {
+static int images(const dukd_answers *a, const group *g, int64_t size, float **out, dukd_failure *f) {
+    static const char what[] = "the answers of a network";
     int64_t elements;
-    return dukd_checked_mul(count, size, &elements) ? dukd_weights_alloc(elements) : NULL;
+    if (!dukd_checked_mul(g->room, size, &elements))
+        return dukd_fail_memory(f, what, (unsigned long long)g->room * (unsigned long long)size * 4);
+    return dukd_weights_room(a->engine, elements, what, out, f);
+}
+
+static int make_drops(const dukd_answers *a, group *g, dukd_failure *f) {
+    const int64_t count = (int64_t)dukd_graph_drop_count(a->graph) * g->room;
+    if (!count) return 0;
+    g->drops = dukd_weights_alloc(count);
+    if (!g->drops) return dukd_fail_memory(f, "drop paths", (unsigned long long)count * sizeof *g->drops);
+    return dukd_mirror_create(&g->factors, a->engine, count, "drop paths", f);
 }
 
 static int allocate(dukd_answers *a, group *g, dukd_failure *f) {
     g->in_size = (int64_t)dukd_graph_op(a->graph, 0)->channels * g->height * g->width;
-    g->in = images(g->room, g->in_size);
-    int64_t all = g->in_size;
-    int failed = !g->in;
-    for (int32_t i = 0; i < g->output_count; i++) {
+    int status = images(a, g, g->in_size, &g->in, f);
+    for (int32_t i = 0; i < g->output_count && !status; i++) {
         int64_t size[2];
         dukd_graph_size(a->graph, g->outputs[i], g->height, g->width, size);
         g->out_sizes[i] = dukd_graph_op(a->graph, g->outputs[i])->channels * size[0] * size[1];
-        g->out[i] = images(g->room, g->out_sizes[i]);
-        failed = failed || !g->out[i];
-        all += g->out_sizes[i];
+        status = images(a, g, g->out_sizes[i], &g->out[i], f);
     }
-    const int32_t paths = dukd_graph_drop_count(a->graph);
-    if (paths > 0) {
-        g->drops = images(g->room, paths);
-        g->factors = images(g->room, paths);
-        failed = failed || !g->drops || !g->factors;
-    }
-    if (failed)
-        return dukd_fail_memory(f, "the answers of a network",
-                                (unsigned long long)g->room * (unsigned long long)all * 4);
+    if (!status) status = make_drops(a, g, f);
+    if (status) return status;
     const dukd_exec_spec spec = {.purpose = DUKD_INFER,
                                  .batch = g->room,
                                  .height = g->height,
@@ -133,11 +129,12 @@ static int allocate(dukd_answers *a, group *g, dukd_failure *f) {
     return dukd_network_compile(a->network, &spec, &g->exec, f);
 }
 
-int dukd_answers_create(dukd_answers **out, dukd_network *network, const dukd_graph *graph,
+int dukd_answers_create(dukd_answers **out, dukd_engine *e, dukd_network *network, const dukd_graph *graph,
                         const dukd_question *questions, int32_t count, dukd_failure *f) {
     *out = NULL;
     dukd_answers *a = calloc(1, sizeof *a);
     if (a) {
+        a->engine = e;
         a->network = network;
         a->graph = graph;
         a->groups = calloc((size_t)count + 1, sizeof *a->groups);
@@ -162,14 +159,14 @@ void dukd_answers_destroy(dukd_answers *a) {
     if (!a) return;
     for (int32_t i = 0; a->groups && i < a->group_count; i++) {
         group *g = &a->groups[i];
-        for (int32_t k = 0; g->out && k < g->output_count; k++) free(g->out[k]);
+        for (int32_t k = 0; g->out && k < g->output_count; k++) dukd_engine_release(a->engine, g->out[k]);
         free(g->outputs);
         free(g->out_sizes);
         free(g->out);
         free(g->place);
-        free(g->in);
+        dukd_engine_release(a->engine, g->in);
         free(g->drops);
-        free(g->factors);
+        dukd_mirror_free(&g->factors);
     }
     free(a->groups);
     free(a->requests);
@@ -204,14 +201,15 @@ static void keep_drops(const dukd_answers *a, group *g, int32_t images, const fl
     if (drops && paths > 0) g->dropping = 1;
 }
 
-/* The factors of the images of one call, or NULL where all are in evaluation. */
-static const float *factors_of(const dukd_answers *a, group *g) {
+/* Sets the factors of the images of one call: none where all are in evaluation. */
+static int set_factors(const dukd_answers *a, const group *g, dukd_failure *f) {
     const int32_t paths = dukd_graph_drop_count(a->graph);
-    if (!g->dropping) return NULL;
+    dukd_exec_set_drops(g->exec, g->dropping ? g->factors.there : NULL);
+    if (!g->dropping) return 0;
     for (int32_t n = g->done; n < g->used; n++)
         for (int32_t i = 0; i < paths; i++)
-            g->factors[(int64_t)i * g->room + n - g->done] = g->drops[(int64_t)n * paths + i];
-    return g->factors;
+            g->factors.host[(int64_t)i * g->room + n - g->done] = g->drops[(int64_t)n * paths + i];
+    return dukd_mirror_up(&g->factors, g->factors.count, f);
 }
 
 /* Has a request all these outputs? */
@@ -250,20 +248,22 @@ static int run_group(dukd_answers *a, int32_t index, dukd_failure *f) {
     group *g = &a->groups[index];
     const float *source = NULL;
     int32_t fresh = 0;
-    for (int32_t i = 0; i < a->request_count; i++) {
+    int status = 0;
+    for (int32_t i = 0; i < a->request_count && !status; i++) {
         const request *q = &a->requests[i];
         if (q->group != index || q->first < g->done) continue;
         float *place = g->in + q->first * g->in_size;
-        source = dukd_dense(q->input, place);
-        if (q->images < g->used - g->done && source != place)
-            memcpy(place, source, (size_t)(q->images * g->in_size) * sizeof *place);
+        status = dukd_dense(a->engine, q->input, place, &source, f);
+        if (!status && q->images < g->used - g->done && source != place)
+            status = dukd_engine_copy(a->engine, place, source,
+                                      q->images * g->in_size * (int64_t)sizeof *place, f);
         fresh++;
     }
-    if (!fresh) return 0;
+    if (!fresh || status) return status;
     if (fresh > 1) source = g->in + g->done * g->in_size;
     for (int32_t i = 0; i < g->output_count; i++) g->place[i] = g->out[i] + g->done * g->out_sizes[i];
-    dukd_exec_set_drops(g->exec, factors_of(a, g));
-    int status = dukd_exec_forward(g->exec, g->used - g->done, source, g->place, f);
+    status = set_factors(a, g, f);
+    if (!status) status = dukd_exec_forward(g->exec, g->used - g->done, source, g->place, f);
     g->dropping = 0;
     a->counts.passes += fresh;
     a->counts.images += g->used - g->done;

@@ -2,7 +2,7 @@
  *
  * What the teacher has to do is collected and run in as few calls as possible: inputs of equal size, of which the same outputs are
  * wanted (layers included), together, and one that was answered in this step already not at all. Answers live until the next step
- * begins. Memory is laid out from the plugin's plan, once. [one thread at a time per engine] */
+ * begins. Memory is laid out from the plugin's plan, once, in the engine's memory. [one thread at a time per engine] */
 #ifndef DUKD_ANSWERS_H
 #define DUKD_ANSWERS_H
 
@@ -10,7 +10,7 @@
 
 #include "common/failure.h"
 #include "dukd_plugin.h" /* dukd_tensor */
-#include "engine/engine.h"
+#include "engine/arrays.h"
 
 typedef struct dukd_answers dukd_answers;
 
@@ -22,7 +22,7 @@ typedef struct {
 } dukd_question;
 
 /* Room for `count` questions a step; they are copied. network and graph outlive the result. */
-int dukd_answers_create(dukd_answers **out, dukd_network *network, const dukd_graph *graph,
+int dukd_answers_create(dukd_answers **out, dukd_engine *e, dukd_network *network, const dukd_graph *graph,
                         const dukd_question *questions, int32_t count, dukd_failure *f);
 void dukd_answers_destroy(dukd_answers *a); /* NULL allowed */
 
@@ -31,7 +31,7 @@ void dukd_answers_begin(dukd_answers *a); /* a new step: what was answered is fo
 void dukd_answers_stale(dukd_answers *a);
 /* Asks for `outputs`, which are those of a question that was announced, for `input` (N x 3 x h x w, f32, any strides), which stays as it
  * is until the next step begins. *ticket tells the answers apart. drops: the network is in training mode and these are the factors of its drop paths, path by
- * path for the input's images (copied); such an answer is nobody else's. NULL: evaluation. */
+ * path for the input's images (the processor's, copied); such an answer is nobody else's. NULL: evaluation. */
 int dukd_answers_want(dukd_answers *a, const dukd_tensor *input, const dukd_value *outputs,
                       int32_t output_count, const float *drops, int32_t *ticket, dukd_failure *f);
 int dukd_answers_run(dukd_answers *a,
@@ -45,7 +45,8 @@ typedef struct {
 } dukd_answer_counts;
 dukd_answer_counts dukd_answers_counts(const dukd_answers *a);
 
-/* The elements of an f32 tensor of 4 dimensions, dense; the tensor itself where it is dense. `room` takes the copy otherwise. */
-const float *dukd_dense(const dukd_tensor *t, float *room);
+/* *out: the elements of an f32 tensor of 4 dimensions in the engine's memory, dense; the tensor's own where it is dense. `room` takes
+ * the copy otherwise. */
+int dukd_dense(dukd_engine *e, const dukd_tensor *t, float *room, const float **out, dukd_failure *f);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "common/plugin_load.h"
 #include "common/safetensors.h"
+#include "engine/mirror.h"
 #include "train/host_networks.h"
 #include "train/weights.h"
 
@@ -151,8 +152,32 @@ static void arrays_of(const dukd_trained *t, named_array out[ARRAYS]) {
     }
 }
 
+/* What a state's rows are read from, until it is written. */
+typedef struct {
+    dukd_mirror trained[DUKD_MAX_NETWORKS][ARRAYS], own[DUKD_OWN_ARRAYS];
+} state_views;
+
+static void free_views(state_views *v) {
+    for (int k = 0; k < DUKD_MAX_NETWORKS; k++)
+        for (int i = 0; i < ARRAYS; i++) dukd_mirror_free(&v->trained[k][i]);
+    for (int i = 0; i < DUKD_OWN_ARRAYS; i++) dukd_mirror_free(&v->own[i]);
+}
+
+/* Appends the rows of one array; -1: no memory. */
+static int32_t array_rows(const dukd_trained *t, const named_array *a, dukd_mirror *view,
+                          dukd_st_tensor *rows, dukd_failure *f) {
+    if (dukd_mirror_of_engine(view, t->engine, a->values, t->count, "the training state", f)) return -1;
+    const int32_t made = dukd_weights_rows(rows, t->graph, a->prefix, view->host);
+    if (made < 0)
+        dukd_fail_memory(f, "the training state",
+                         (unsigned long long)dukd_graph_param_count(t->graph) * sizeof *rows);
+    return made;
+}
+
 /* Appends the rows of all trained sets; -1: no memory. */
-static int32_t trained_rows(const dukd_learner *l, dukd_st_tensor *rows, int32_t count) {
+static int32_t trained_rows(const dukd_learner *l, state_views *views, dukd_st_tensor *rows,
+                            dukd_failure *f) {
+    int32_t count = 0;
     for (uint32_t k = 0; k < DUKD_MAX_NETWORKS; k++) {
         const dukd_trained *t = dukd_stepper_trained(l->stepper, k);
         named_array arrays[ARRAYS];
@@ -160,8 +185,7 @@ static int32_t trained_rows(const dukd_learner *l, dukd_st_tensor *rows, int32_t
         arrays_of(t, arrays);
         for (int i = 0; i < ARRAYS; i++) {
             if (!arrays[i].values) continue;
-            const int32_t made =
-                dukd_weights_rows(rows + count, t->graph, arrays[i].prefix, arrays[i].values);
+            const int32_t made = array_rows(t, &arrays[i], &views->trained[k][i], rows + count, f);
             if (made < 0) {
                 dukd_weights_rows_free(rows, count);
                 return -1;
@@ -199,6 +223,7 @@ int dukd_state_write(const char *path, const dukd_learner *l, const dukd_plugin 
     char(*texts)[FIELD_ROOM] = calloc(FIELDS + 1, sizeof *texts);
     dukd_st_entry entries[FIELDS + 3];
     void *blob = NULL;
+    state_views views = {0};
     uint64_t blob_size = 0;
     int32_t count = 0, entry_count = 0;
     int status = DUKD_FAILED;
@@ -206,18 +231,11 @@ int dukd_state_write(const char *path, const dukd_learner *l, const dukd_plugin 
         dukd_fail_memory(f, "the training state", room * sizeof *rows);
         goto end;
     }
-    const int32_t made = trained_rows(l, rows, 0);
-    if (made < 0) {
-        dukd_fail_memory(f, "the training state", room * sizeof *rows);
-        goto end;
-    }
+    const int32_t made = trained_rows(l, &views, rows, f);
+    if (made < 0) goto end;
     count = made;
-    const int32_t own_rows = dukd_own_params_rows(own, rows + count);
-    if (own_rows < 0) {
-        dukd_fail_memory(f, "the training state",
-                         (unsigned long long)dukd_own_params_row_count(own) * sizeof *rows);
-        goto end;
-    }
+    const int32_t own_rows = dukd_own_params_rows(own, views.own, rows + count, f);
+    if (own_rows < 0) goto end;
     count += own_rows;
     status = read_blob(l, plugin, &blob, &blob_size, f);
     if (status) goto end;
@@ -238,6 +256,7 @@ int dukd_state_write(const char *path, const dukd_learner *l, const dukd_plugin 
     status = dukd_tensor_file_write(path, rows, count + 1, entries, entry_count, f);
 end:
     if (rows) dukd_weights_rows_free(rows, count);
+    free_views(&views);
     free(rows);
     free(texts);
     free(blob);
@@ -313,8 +332,14 @@ static int load_trained(const dukd_state *s, const dukd_trained *t, dukd_failure
     named_array arrays[ARRAYS];
     int status = 0;
     arrays_of(t, arrays);
-    for (int i = 0; i < ARRAYS && !status; i++)
-        if (arrays[i].values) status = load_array(s, t->graph, arrays[i].prefix, arrays[i].values, f);
+    for (int i = 0; i < ARRAYS && !status; i++) {
+        dukd_mirror m;
+        if (!arrays[i].values) continue;
+        status = dukd_mirror_of_engine(&m, t->engine, arrays[i].values, t->count, "the training state", f);
+        if (!status) status = load_array(s, t->graph, arrays[i].prefix, m.host, f);
+        if (!status) status = dukd_mirror_up(&m, t->count, f);
+        dukd_mirror_free(&m);
+    }
     return status;
 }
 

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "common/checked.h"
+#include "engine/mirror.h"
 #include "engine/tiles.h"
 
 /* How many shapes of images a network may have plans for before they are all dropped. */
@@ -27,10 +28,11 @@ typedef struct {
 typedef struct {
     const dukd_evaluate_options *o;
     runner student, teacher;
-    float *input;                         /* 3 x h x w */
-    float *turned;                        /* the same in one of eight orientations */
-    float *output, *turned_output, *mean; /* 3 x H x W */
-    int64_t input_room, output_room;      /* elements */
+    dukd_mirror input;                 /* 3 x h x w */
+    dukd_mirror turned;                /* the same in one of eight orientations */
+    dukd_mirror output, turned_output; /* 3 x H x W */
+    float *mean;                       /* the same */
+    int64_t input_room, output_room;   /* elements */
     double seconds;
 } evaluator;
 
@@ -98,9 +100,9 @@ int32_t dukd_evaluate_overlap(const dukd_graph *g, int32_t overlap, int32_t *exa
     return overlap;
 }
 
-static int run_tiles(evaluator *v, runner *r, int32_t height, int32_t width, const float *input,
-                     float *output, dukd_failure *f) {
-    tiled t = {input, output, height, width, dukd_graph_upscale(r->graph)};
+static int run_tiles(evaluator *v, runner *r, int32_t height, int32_t width, const dukd_mirror *input,
+                     const dukd_mirror *output, dukd_failure *f) {
+    tiled t = {input->host, output->host, height, width, dukd_graph_upscale(r->graph)};
     const dukd_tile_options o = {.tile = v->o->tile       ? v->o->tile
                                          : height > width ? height
                                                           : width,
@@ -115,8 +117,9 @@ static int run_tiles(evaluator *v, runner *r, int32_t height, int32_t width, con
     return status;
 }
 
-static int run_network(evaluator *v, runner *r, int32_t height, int32_t width, const float *input,
-                       float *output, dukd_failure *f) {
+/* From input's host array to output's. */
+static int run_network(evaluator *v, runner *r, int32_t height, int32_t width, const dukd_mirror *input,
+                       const dukd_mirror *output, dukd_failure *f) {
     const int32_t multiple =
         dukd_graph_multiple(r->graph); /* other images are continued to it, by one tile or many */
     if ((v->o->tile && (height > v->o->tile || width > v->o->tile)) || height % multiple || width % multiple)
@@ -125,8 +128,11 @@ static int run_network(evaluator *v, runner *r, int32_t height, int32_t width, c
     const dukd_exec_spec spec = {.purpose = DUKD_INFER, .batch = 1, .height = height, .width = width};
     int status = make_room(r, height, width, f);
     if (!status) status = dukd_network_compile(r->network, &spec, &exec, f);
+    const int64_t pixels = (int64_t)3 * height * width, up = dukd_graph_upscale(r->graph);
     const double start = now();
-    if (!status) status = dukd_exec_forward(exec, 1, input, &output, f);
+    if (!status) status = dukd_mirror_up(input, pixels, f);
+    if (!status) status = dukd_exec_forward(exec, 1, input->there, (float *const[]){output->there}, f);
+    if (!status) status = dukd_mirror_down(output, pixels * up * up, f);
     v->seconds += now() - start;
     return status;
 }
@@ -153,14 +159,14 @@ static int run_ensemble(evaluator *v, int32_t height, int32_t width, int32_t sca
     int status = 0;
     for (int way = 0; way < 8 && !status; way++) {
         int32_t h = way & 4 ? width : height, w = way & 4 ? height : width;
-        turn(v->input, height, width, way, 0, v->turned);
-        status = run_network(v, &v->student, h, w, v->turned, v->turned_output, f);
+        turn(v->input.host, height, width, way, 0, v->turned.host);
+        status = run_network(v, &v->student, h, w, &v->turned, &v->turned_output, f);
         if (status) break;
-        turn(v->turned_output, height * scale, width * scale, way, 1, v->output);
+        turn(v->turned_output.host, height * scale, width * scale, way, 1, v->output.host);
         if (way == 0)
-            memcpy(v->mean, v->output, (size_t)size * sizeof *v->mean);
+            memcpy(v->mean, v->output.host, (size_t)size * sizeof *v->mean);
         else
-            for (int64_t i = 0; i < size; i++) v->mean[i] += v->output[i];
+            for (int64_t i = 0; i < size; i++) v->mean[i] += v->output.host[i];
     }
     for (int64_t i = 0; i < size; i++) v->mean[i] *= 0.125f;
     return status;
@@ -205,12 +211,17 @@ static int finish(const evaluator *v, const float *planes, const dukd_image *hr,
     return status;
 }
 
-static int grow(float **buffer, int64_t elements, dukd_failure *f) {
+static int grow(const evaluator *v, dukd_mirror *buffer, int64_t elements, dukd_failure *f) {
+    dukd_mirror_free(buffer);
+    return dukd_mirror_create(buffer, v->o->engine, elements, "an image", f);
+}
+
+static int grow_mean(evaluator *v, int64_t elements, dukd_failure *f) {
     int64_t bytes;
-    free(*buffer);
-    *buffer = NULL;
-    if (dukd_checked_mul(elements, (int64_t)sizeof **buffer, &bytes)) *buffer = malloc((size_t)bytes);
-    return *buffer ? 0 : dukd_fail_memory(f, "an image", (unsigned long long)elements * sizeof **buffer);
+    free(v->mean);
+    v->mean = NULL;
+    if (dukd_checked_mul(elements, (int64_t)sizeof *v->mean, &bytes)) v->mean = malloc((size_t)bytes);
+    return v->mean ? 0 : dukd_fail_memory(f, "an image", (unsigned long long)elements * sizeof *v->mean);
 }
 
 static int make_buffers(evaluator *v, const dukd_image *lr, const dukd_image *hr, dukd_failure *f) {
@@ -218,16 +229,16 @@ static int make_buffers(evaluator *v, const dukd_image *lr, const dukd_image *hr
     int status = 0;
     if (in > v->input_room) {
         v->input_room = 0;
-        status = grow(&v->input, in, f);
-        if (!status && v->o->self_ensemble) status = grow(&v->turned, in, f);
+        status = grow(v, &v->input, in, f);
+        if (!status && v->o->self_ensemble) status = grow(v, &v->turned, in, f);
         if (status) return status;
         v->input_room = in;
     }
     if (out > v->output_room) {
         v->output_room = 0;
-        status = grow(&v->output, out, f);
-        if (!status && v->o->self_ensemble) status = grow(&v->turned_output, out, f);
-        if (!status && v->o->self_ensemble) status = grow(&v->mean, out, f);
+        status = grow(v, &v->output, out, f);
+        if (!status && v->o->self_ensemble) status = grow(v, &v->turned_output, out, f);
+        if (!status && v->o->self_ensemble) status = grow_mean(v, out, f);
         if (status) return status;
         v->output_room = out;
     }
@@ -255,12 +266,12 @@ static int evaluate_image(evaluator *v, const dukd_dataset *set, int64_t i, dukd
     if (!status) status = reduce_to_8(&hr, f);
     if (!status) status = make_buffers(v, &lr, &hr, f);
     if (status) goto end;
-    dukd_image_to_planes(&lr, v->input);
-    status = run_network(v, &v->student, lr.height, lr.width, v->input, v->output, f);
-    if (!status) status = finish(v, v->output, &hr, &name, "", out->plain, &sr, f);
+    dukd_image_to_planes(&lr, v->input.host);
+    status = run_network(v, &v->student, lr.height, lr.width, &v->input, &v->output, f);
+    if (!status) status = finish(v, v->output.host, &hr, &name, "", out->plain, &sr, f);
     if (!status && v->teacher.graph) {
-        status = run_network(v, &v->teacher, lr.height, lr.width, v->input, v->output, f);
-        if (!status) status = finish(v, v->output, &hr, &name, NULL, out->teacher, &other, f);
+        status = run_network(v, &v->teacher, lr.height, lr.width, &v->input, &v->output, f);
+        if (!status) status = finish(v, v->output.host, &hr, &name, NULL, out->teacher, &other, f);
         if (!status) status = measure(v->o, &sr, &other, out->agreement, f);
         dukd_image_free(&other);
     }
@@ -354,10 +365,10 @@ int dukd_evaluate(dukd_evaluation *out, const dukd_evaluate_options *o, const du
 end:
     dukd_network_destroy(v.student.network);
     dukd_network_destroy(v.teacher.network);
-    free(v.input);
-    free(v.turned);
-    free(v.output);
-    free(v.turned_output);
+    dukd_mirror_free(&v.input);
+    dukd_mirror_free(&v.turned);
+    dukd_mirror_free(&v.output);
+    dukd_mirror_free(&v.turned_output);
     free(v.mean);
     if (status) dukd_evaluation_free(out);
     return status;

@@ -37,9 +37,9 @@ typedef struct {
     dukd_engine *engine;
     dukd_precision precision;
     const dukd_graph *graph;
-    const float *weights;
+    const float *weights;            /* in the engine's memory */
     const dukd_graph *teacher_graph; /* NULL: no teacher */
-    const float *teacher_weights;
+    const float *teacher_weights;    /* in the engine's memory */
     const dukd_run_metric *metrics;
     int32_t metric_count;
     int32_t self_ensemble;

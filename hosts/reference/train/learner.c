@@ -1,9 +1,6 @@
 /* The student's weights, their average, Adam and the schedule around a stepper. */
 #include "train/learner.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "train/weights.h"
 
 static int from_loader(void *ctx, dukd_batch *out, dukd_failure *f) {
@@ -18,20 +15,17 @@ dukd_batch_source dukd_batches_of_loader(dukd_loader *loader) {
 }
 
 int dukd_learner_create(dukd_learner *l, const dukd_learner_options *options, dukd_failure *f) {
-    *l = (dukd_learner){.graph = options->step.student, .schedule = options->schedule};
+    dukd_engine *e = options->step.engine;
+    *l = (dukd_learner){.engine = e, .graph = options->step.student, .schedule = options->schedule};
     l->count = dukd_graph_weights(l->graph);
-    const size_t bytes = (size_t)l->count * sizeof *l->weights;
+    const int64_t bytes = l->count * (int64_t)sizeof *l->weights;
     const int average = options->step.ema_decay > 0;
-    l->weights = dukd_weights_alloc(l->count);
-    if (average) l->ema = dukd_weights_alloc(l->count);
-    int status = 0;
-    if (!l->weights || (average && !l->ema)) {
-        status = dukd_fail_memory(f, "the student's weights", bytes);
-        goto fail;
-    }
-    memcpy(l->weights, options->start, bytes);
-    if (average) memcpy(l->ema, options->start_ema ? options->start_ema : options->start, bytes);
-    status = dukd_adam_create(&l->adam, options->adam, l->count, f);
+    const float *start_ema = options->start_ema ? options->start_ema : options->start;
+    int status = dukd_weights_room(e, l->count, "the student's weights", &l->weights, f);
+    if (!status && average) status = dukd_weights_room(e, l->count, "the student's weights", &l->ema, f);
+    if (!status) status = dukd_engine_upload(e, l->weights, options->start, bytes, f);
+    if (!status && average) status = dukd_engine_upload(e, l->ema, start_ema, bytes, f);
+    if (!status) status = dukd_adam_create(&l->adam, e, options->adam, l->count, f);
     if (status) goto fail;
     dukd_stepper_options step = options->step;
     step.weights = l->weights;
@@ -47,8 +41,8 @@ fail:
 void dukd_learner_free(dukd_learner *l) {
     dukd_stepper_destroy(l->stepper);
     dukd_adam_free(&l->adam);
-    free(l->weights);
-    free(l->ema);
+    dukd_engine_release(l->engine, l->weights);
+    dukd_engine_release(l->engine, l->ema);
     *l = (dukd_learner){0};
 }
 

@@ -26,11 +26,13 @@ typedef struct {
     dukd_stepper_options step; /* weights, ema and adam are the learner's: leave them NULL */
     dukd_adam_options adam;
     dukd_schedule schedule;
-    const float *start;     /* the student's first weights; copied */
+    const float *start;     /* the student's first weights; the processor's, copied */
     const float *start_ema; /* the average's; NULL: `start`. Unused where ema_decay is 0. */
 } dukd_learner_options;
 
+/* Arrays are in the engine's memory. */
 typedef struct {
+    dukd_engine *engine;
     const dukd_graph *graph; /* the student's */
     int64_t count;           /* its parameters */
     float *weights;          /* [count] */

@@ -8,10 +8,9 @@
 
 #include "common/checked.h"
 #include "common/plugin_load.h"
-#include "train/sgd.h"
 #include "train/weights.h"
 
-#define ARRAYS 4 /* of a parameter in a state */
+#define ARRAYS DUKD_OWN_ARRAYS
 enum { NAME_ROOM = 64, MOST_PARAMS = 4096 };
 
 /* ---------------------------------------------------------------- the list */
@@ -41,18 +40,17 @@ static int64_t elements(const dukd_param_info *info) {
 /* ---------------------------------------------------------------- life */
 
 static int make_memory(dukd_own_params *p, dukd_adam_options adam, int average, dukd_failure *f) {
-    p->values = dukd_weights_alloc(p->count);
-    p->gradient = dukd_weights_alloc(p->count);
-    if (average) p->ema = dukd_weights_alloc(p->count);
-    if (!p->values || !p->gradient || (average && !p->ema))
-        return dukd_fail_memory(f, "the plugin's parameters", (unsigned long long)p->count * sizeof(float));
-    return dukd_adam_create(&p->adam, adam, p->count, f);
+    static const char what[] = "the plugin's parameters";
+    int status = dukd_weights_room(p->engine, p->count, what, &p->values, f);
+    if (!status) status = dukd_weights_room(p->engine, p->count, what, &p->gradient, f);
+    if (!status && average) status = dukd_weights_room(p->engine, p->count, what, &p->ema, f);
+    return status ? status : dukd_adam_create(&p->adam, p->engine, adam, p->count, f);
 }
 
 /* A view of one parameter in a flat array. */
-static dukd_tensor view(const dukd_param_info *info, float *at) {
+static dukd_tensor view(const dukd_engine_place *place, const dukd_param_info *info, float *at) {
     return (dukd_tensor){.data = at,
-                         .device = {DUKD_DEVICE_CPU, 0},
+                         .device = {place->device_type, place->device_id},
                          .ndim = (int32_t)info->ndim,
                          .dtype = {DUKD_TYPE_FLOAT, 32, 1},
                          .shape =
@@ -61,6 +59,7 @@ static dukd_tensor view(const dukd_param_info *info, float *at) {
 
 static int bind(dukd_own_params *p, const dukd_ext_params *ext, dukd_session *session, dukd_failure *f) {
     const uint32_t n = p->list->n_params;
+    const dukd_engine_place *place = dukd_engine_get_place(p->engine);
     dukd_tensor *tensors = calloc(2 * (size_t)n, sizeof *tensors);
     const dukd_tensor **lists = calloc(2 * (size_t)n, sizeof *lists);
     int status = 0;
@@ -70,8 +69,8 @@ static int bind(dukd_own_params *p, const dukd_ext_params *ext, dukd_session *se
     }
     int64_t at = 0;
     for (uint32_t i = 0; i < n; i++) {
-        tensors[i] = view(p->list->params[i], p->values + at);
-        tensors[n + i] = view(p->list->params[i], p->gradient + at);
+        tensors[i] = view(place, p->list->params[i], p->values + at);
+        tensors[n + i] = view(place, p->list->params[i], p->gradient + at);
         lists[i] = &tensors[i];
         lists[n + i] = &tensors[n + i];
         at += elements(p->list->params[i]);
@@ -80,7 +79,8 @@ static int bind(dukd_own_params *p, const dukd_ext_params *ext, dukd_session *se
                                      .flags = DUKD_BIND_INIT,
                                      .n_params = n,
                                      .values = lists,
-                                     .grads = lists + n};
+                                     .grads = lists + n,
+                                     .stream = place->stream};
     dukd_error e = dukd_error_ready();
     int32_t code = ext->bind(session, &message, &e);
     if (code != DUKD_OK) status = dukd_fail_plugin(f, "bind", code, &e);
@@ -90,9 +90,9 @@ end:
     return status;
 }
 
-int dukd_own_params_open(dukd_own_params *p, const dukd_plugin *plugin, dukd_session *session,
-                         dukd_adam_options adam, int average, dukd_failure *f) {
-    *p = (dukd_own_params){0};
+int dukd_own_params_open(dukd_own_params *p, dukd_engine *engine, const dukd_plugin *plugin,
+                         dukd_session *session, dukd_adam_options adam, int average, dukd_failure *f) {
+    *p = (dukd_own_params){.engine = engine};
     const dukd_ext_params *ext = plugin->get_extension(DUKD_EXT_PARAMS);
     if (!ext) return 0;
     if (ext->struct_size < DUKD_EXT_PARAMS_SIZE || !ext->list || !ext->bind)
@@ -115,37 +115,37 @@ int dukd_own_params_open(dukd_own_params *p, const dukd_plugin *plugin, dukd_ses
     p->count = count;
     status = make_memory(p, adam, average, f);
     if (!status) status = bind(p, ext, session, f);
-    if (status)
-        dukd_own_params_free(p);
-    else if (p->ema)
-        memcpy(p->ema, p->values, (size_t)p->count * sizeof *p->ema);
+    if (!status && p->ema)
+        status = dukd_engine_copy(engine, p->ema, p->values, p->count * (int64_t)sizeof *p->ema, f);
+    if (status) dukd_own_params_free(p);
     return status;
 }
 
 void dukd_own_params_free(dukd_own_params *p) {
-    free(p->values);
-    free(p->gradient);
-    free(p->ema);
+    dukd_engine_release(p->engine, p->values);
+    dukd_engine_release(p->engine, p->gradient);
+    dukd_engine_release(p->engine, p->ema);
     dukd_adam_free(&p->adam);
     *p = (dukd_own_params){0};
 }
 
 /* ---------------------------------------------------------------- training */
 
-void dukd_own_params_clear(dukd_own_params *p) {
-    if (p->count) memset(p->gradient, 0, (size_t)p->count * sizeof *p->gradient);
+int dukd_own_params_clear(dukd_own_params *p, dukd_failure *f) {
+    if (!p->count) return 0;
+    return dukd_engine_clear(p->engine, p->gradient, p->count * (int64_t)sizeof *p->gradient, f);
 }
 
-void dukd_own_params_optimize(dukd_own_params *p, int sgd, double rate) {
-    if (!p->count) return;
-    if (sgd)
-        dukd_sgd_step(rate, p->adam.options.weight_decay, p->gradient, p->values, p->count);
-    else
-        dukd_adam_step(&p->adam, rate, p->gradient, p->values);
+int dukd_own_params_optimize(dukd_own_params *p, int sgd, const dukd_optimizer_scalars *scalars,
+                             const int32_t *broken, dukd_failure *f) {
+    if (!p->count) return 0;
+    if (sgd) return dukd_sgd_step(&p->adam, scalars, broken, p->gradient, p->values, f);
+    return dukd_adam_step(&p->adam, scalars, broken, p->gradient, p->values, f);
 }
 
-void dukd_own_params_average(dukd_own_params *p, double decay) {
-    if (p->ema) dukd_ema_update(p->ema, p->values, p->count, decay);
+int dukd_own_params_average(dukd_own_params *p, double decay, const int32_t *broken, dukd_failure *f) {
+    if (!p->ema) return 0;
+    return dukd_ema_update(p->engine, broken, p->ema, p->values, p->count, decay, f);
 }
 
 /* ---------------------------------------------------------------- in a training state */
@@ -163,17 +163,23 @@ int32_t dukd_own_params_row_count(const dukd_own_params *p) {
     return p->count ? (int32_t)p->list->n_params * (p->ema ? ARRAYS : ARRAYS - 1) : 0;
 }
 
-int32_t dukd_own_params_rows(const dukd_own_params *p, dukd_st_tensor *rows) {
+int32_t dukd_own_params_rows(const dukd_own_params *p, dukd_mirror views[ARRAYS], dukd_st_tensor *rows,
+                             dukd_failure *f) {
     float *arrays[ARRAYS];
     int32_t made = 0;
     arrays_of(p, arrays);
     for (int k = 0; k < ARRAYS && p->count && arrays[k]; k++) {
-        const float *at = arrays[k];
+        if (dukd_mirror_of_engine(&views[k], p->engine, arrays[k], p->count, "the plugin's parameters", f)) {
+            dukd_weights_rows_free(rows, made);
+            return -1;
+        }
+        const float *at = views[k].host;
         for (uint32_t i = 0; i < p->list->n_params; i++) {
             const dukd_param_info *info = p->list->params[i];
             const size_t size = strlen(prefixes[k]) + strlen(info->name) + 2;
             char *name = malloc(size);
             if (!name) {
+                dukd_fail_memory(f, "the training state", size);
                 dukd_weights_rows_free(rows, made);
                 return -1;
             }
@@ -190,29 +196,40 @@ int32_t dukd_own_params_rows(const dukd_own_params *p, dukd_st_tensor *rows) {
     return made;
 }
 
+/* One array of all parameters; `to` is the processor's. */
+static int load_array(const dukd_own_params *p, const char *prefix, float *to, const dukd_tensor_file *file,
+                      const char *path, dukd_failure *f) {
+    char name[NAME_ROOM + 32];
+    for (uint32_t i = 0; i < p->list->n_params; i++) {
+        const dukd_param_info *info = p->list->params[i];
+        snprintf(name, sizeof name, "%s.%s", prefix, info->name);
+        const dukd_st_tensor *t = dukd_tensor_file_find(file, name);
+        if (!t || t->type != DUKD_ST_F32 || t->ndim != (int32_t)info->ndim ||
+            (t->ndim && memcmp(t->dims, info->shape, (size_t)t->ndim * sizeof *t->dims) != 0))
+            return dukd_fail(
+                f, DUKD_FAILED,
+                "%s: is the state of a run whose plugin trains other parameters: %s is missing or has "
+                "another shape",
+                path, name);
+        memcpy(to, t->data, (size_t)t->count * sizeof *to);
+        to += t->count;
+    }
+    return 0;
+}
+
 int dukd_own_params_load(dukd_own_params *p, const dukd_tensor_file *file, const char *path,
                          dukd_failure *f) {
     float *arrays[ARRAYS];
-    char name[NAME_ROOM + 32];
+    int status = 0;
     arrays_of(p, arrays);
-    for (int k = 0; k < ARRAYS && p->count && arrays[k]; k++) {
-        float *to = arrays[k];
-        for (uint32_t i = 0; i < p->list->n_params; i++) {
-            const dukd_param_info *info = p->list->params[i];
-            snprintf(name, sizeof name, "%s.%s", prefixes[k], info->name);
-            const dukd_st_tensor *t = dukd_tensor_file_find(file, name);
-            if (!t || t->type != DUKD_ST_F32 || t->ndim != (int32_t)info->ndim ||
-                (t->ndim && memcmp(t->dims, info->shape, (size_t)t->ndim * sizeof *t->dims) != 0))
-                return dukd_fail(
-                    f, DUKD_FAILED,
-                    "%s: is the state of a run whose plugin trains other parameters: %s is missing or has "
-                    "another shape",
-                    path, name);
-            memcpy(to, t->data, (size_t)t->count * sizeof *to);
-            to += t->count;
-        }
+    for (int k = 0; k < ARRAYS && p->count && arrays[k] && !status; k++) {
+        dukd_mirror m;
+        status = dukd_mirror_of_engine(&m, p->engine, arrays[k], p->count, "the plugin's parameters", f);
+        if (!status) status = load_array(p, prefixes[k], m.host, file, path, f);
+        if (!status) status = dukd_mirror_up(&m, p->count, f);
+        dukd_mirror_free(&m);
     }
-    return 0;
+    return status;
 }
 
 void dukd_own_params_text(const dukd_own_params *p, char *out, size_t size) {

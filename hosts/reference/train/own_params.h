@@ -13,10 +13,14 @@
 #include "common/failure.h"
 #include "common/safetensors.h"
 #include "dukd_ext_params.h"
+#include "engine/mirror.h"
 #include "train/adam.h"
 
-/* Zeroed: a plugin without any; then every function does nothing. */
+#define DUKD_OWN_ARRAYS 4 /* of a parameter in a state */
+
+/* Zeroed: a plugin without any; then every function does nothing. Arrays are in the engine's memory. */
 typedef struct {
+    dukd_engine *engine;
     const dukd_param_list *list; /* the session's */
     int64_t count;               /* elements of all parameters */
     float *values, *gradient;    /* [count], one parameter after the other */
@@ -26,17 +30,20 @@ typedef struct {
 
 /* Asks the session, makes the memory and binds it; the plugin writes the first values. A list that is not as the header says is
  * DUKD_FAILED. */
-int dukd_own_params_open(dukd_own_params *out, const dukd_plugin *plugin, dukd_session *session,
-                         dukd_adam_options adam, int average, dukd_failure *f);
+int dukd_own_params_open(dukd_own_params *out, dukd_engine *engine, const dukd_plugin *plugin,
+                         dukd_session *session, dukd_adam_options adam, int average, dukd_failure *f);
 void dukd_own_params_free(dukd_own_params *p); /* after the session, which has it bound */
 
-void dukd_own_params_clear(dukd_own_params *p); /* the gradient */
-void dukd_own_params_optimize(dukd_own_params *p, int sgd, double rate);
-void dukd_own_params_average(dukd_own_params *p, double decay);
+int dukd_own_params_clear(dukd_own_params *p, dukd_failure *f); /* the gradient */
+int dukd_own_params_optimize(dukd_own_params *p, int sgd, const dukd_optimizer_scalars *scalars,
+                             const int32_t *broken, dukd_failure *f); /* see dukd_adam_step */
+int dukd_own_params_average(dukd_own_params *p, double decay, const int32_t *broken, dukd_failure *f);
 
 int32_t dukd_own_params_row_count(const dukd_own_params *p);
-/* Fills so many rows of a training state: names are allocated (dukd_weights_rows_free), data are p's. -1: no memory. */
-int32_t dukd_own_params_rows(const dukd_own_params *p, dukd_st_tensor *rows);
+/* Fills so many rows of a training state: names are allocated (dukd_weights_rows_free), data are the views', which the caller frees when
+ * the rows have been used, whatever is returned. -1: `f` says why. */
+int32_t dukd_own_params_rows(const dukd_own_params *p, dukd_mirror views[DUKD_OWN_ARRAYS],
+                             dukd_st_tensor *rows, dukd_failure *f);
 /* From a training state; `path` begins the messages. A state that has other ones is DUKD_FAILED. The count of optimizer steps is the
  * caller's to set. */
 int dukd_own_params_load(dukd_own_params *p, const dukd_tensor_file *file, const char *path, dukd_failure *f);

@@ -67,21 +67,30 @@ void dukd_share_close(dukd_share *s) {
     *s = (dukd_share){0};
 }
 
+/* The dimensions of parameter i, the missing ones in front: of the part, and how far apart its elements lie in the whole. */
+static void block_of(const dukd_share *s, int32_t i, int64_t shape[4], int64_t strides[4]) {
+    const dukd_param *p = dukd_graph_param(s->part, i), *w = dukd_graph_param(s->whole, s->at[i]);
+    int64_t step = 1;
+    for (int32_t d = 3; d >= 0; d--) {
+        const int32_t at = d - (4 - p->ndim);
+        shape[d] = at < 0 ? 1 : p->dims[at];
+        strides[d] = step;
+        if (at >= 0) step *= w->dims[at];
+    }
+}
+
 /* Calls for each run of elements that lie one after the other in both. */
 static void each_row(const dukd_share *s, float *part_values, float *whole_values,
                      void (*row)(float *part, float *whole, int64_t count)) {
     for (int32_t i = 0; i < dukd_graph_param_count(s->part); i++) {
-        const dukd_param *p = dukd_graph_param(s->part, i), *w = dukd_graph_param(s->whole, s->at[i]);
-        int64_t a[4] = {1, 1, 1, 1}, b[4] = {1, 1, 1, 1}; /* dimensions, the missing ones in front */
-        for (int32_t d = 0; d < p->ndim; d++) {
-            a[4 - p->ndim + d] = p->dims[d];
-            b[4 - p->ndim + d] = w->dims[d];
-        }
-        float *from = part_values + p->offset;
-        for (int64_t x = 0; x < a[0]; x++)
-            for (int64_t y = 0; y < a[1]; y++)
-                for (int64_t z = 0; z < a[2]; z++, from += a[3])
-                    row(from, whole_values + w->offset + ((x * b[1] + y) * b[2] + z) * b[3], a[3]);
+        int64_t shape[4], strides[4];
+        block_of(s, i, shape, strides);
+        float *from = part_values + dukd_graph_param(s->part, i)->offset,
+              *first = whole_values + dukd_graph_param(s->whole, s->at[i])->offset;
+        for (int64_t x = 0; x < shape[0]; x++)
+            for (int64_t y = 0; y < shape[1]; y++)
+                for (int64_t z = 0; z < shape[2]; z++, from += shape[3])
+                    row(from, first + x * strides[0] + y * strides[1] + z * strides[2], shape[3]);
     }
 }
 
@@ -103,4 +112,44 @@ void dukd_share_take(const dukd_share *s, const float *whole_values, float *part
 
 void dukd_share_give(const dukd_share *s, float *part_values, float *whole_values) {
     each_row(s, part_values, whole_values, give_row);
+}
+
+/* On the processor the runs of elements are longer than what a tensor of any strides is copied by. */
+static int is_here(const dukd_engine *e) {
+    return dukd_engine_get_place(e)->on_host;
+}
+
+int dukd_share_take_there(const dukd_share *s, dukd_engine *e, const float *whole_values, float *part_values,
+                          dukd_failure *f) {
+    int status = 0;
+    if (is_here(e)) {
+        dukd_share_take(s, whole_values, part_values);
+        return 0;
+    }
+    for (int32_t i = 0; i < dukd_graph_param_count(s->part) && !status; i++) {
+        int64_t shape[4], strides[4];
+        block_of(s, i, shape, strides);
+        status = dukd_engine_gather(e, part_values + dukd_graph_param(s->part, i)->offset,
+                                    whole_values + dukd_graph_param(s->whole, s->at[i])->offset, shape,
+                                    strides, f);
+    }
+    return status;
+}
+
+int dukd_share_give_there(const dukd_share *s, dukd_engine *e, float *part_values, float *whole_values,
+                          dukd_failure *f) {
+    int status = 0;
+    if (is_here(e)) {
+        dukd_share_give(s, part_values, whole_values);
+        return 0;
+    }
+    for (int32_t i = 0; i < dukd_graph_param_count(s->part) && !status; i++) {
+        int64_t shape[4], strides[4];
+        block_of(s, i, shape, strides);
+        status =
+            dukd_engine_scatter_add(e, whole_values + dukd_graph_param(s->whole, s->at[i])->offset,
+                                    part_values + dukd_graph_param(s->part, i)->offset, shape, strides, f);
+    }
+    if (status) return status;
+    return dukd_engine_clear(e, part_values, dukd_graph_weights(s->part) * (int64_t)sizeof *part_values, f);
 }

@@ -8,6 +8,7 @@
 #define DUKD_SHARE_H
 
 #include "common/failure.h"
+#include "engine/arrays.h"
 #include "graph/graph.h"
 
 typedef struct {
@@ -24,5 +25,11 @@ void dukd_share_close(dukd_share *s); /* zeroed allowed */
 void dukd_share_take(const dukd_share *s, const float *whole_values, float *part_values);
 /* Adds the part's values to the leading blocks, and clears them: gradients are handed over, once. */
 void dukd_share_give(const dukd_share *s, float *part_values, float *whole_values);
+
+/* The same of arrays in an engine's memory. */
+int dukd_share_take_there(const dukd_share *s, dukd_engine *e, const float *whole_values, float *part_values,
+                          dukd_failure *f);
+int dukd_share_give_there(const dukd_share *s, dukd_engine *e, float *part_values, float *whole_values,
+                          dukd_failure *f);
 
 #endif

@@ -11,17 +11,6 @@
 #include "train/step_state.h"
 #include "train/weights.h"
 
-int dukd_all_finite(const float *values, int64_t count) {
-    uint32_t bad = 0;
-#pragma omp parallel for simd schedule(static) reduction(| : bad)
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        bad |= (bits & 0x7f800000u) == 0x7f800000u;
-    }
-    return !bad;
-}
-
 /* ---------------------------------------------------------------- the session */
 
 /* Why there can be no session, in this host's words: of images that a network cannot take, or of a layer that it does not have. */
@@ -56,6 +45,7 @@ static void host_log(void *ctx, int32_t level, const char *message) {
 
 static int open_session(dukd_stepper *s, dukd_failure *f) {
     const dukd_stepper_options *o = &s->o;
+    const dukd_engine_place *place = dukd_engine_get_place(o->engine);
     s->host = (dukd_host){
         .struct_size = DUKD_HOST_SIZE,
         .n_networks = s->networks.count,
@@ -77,7 +67,7 @@ static int open_session(dukd_stepper *s, dukd_failure *f) {
         .lr_shape = {o->batch / o->micro_batches, 3, o->height, o->width},
         .scale = o->scale,
         .dtype = {DUKD_TYPE_FLOAT, 32, 1},
-        .device = {DUKD_DEVICE_CPU, 0},
+        .device = {place->device_type, place->device_id},
     };
     dukd_error e = dukd_error_ready();
     int32_t code = o->plugin->create_session(&params, &s->session, &e);
@@ -86,7 +76,8 @@ static int open_session(dukd_stepper *s, dukd_failure *f) {
     if (code != DUKD_OK) return dukd_fail_plugin(f, "create_session", code, &e);
     code = o->plugin->get_plan(s->session, &s->plan, &e);
     if (code != DUKD_OK) return dukd_fail_plugin(f, "get_plan", code, &e);
-    return dukd_own_params_open(&s->own, o->plugin, s->session, o->adam->options, o->ema != NULL, f);
+    return dukd_own_params_open(&s->own, o->engine, o->plugin, s->session, o->adam->options, o->ema != NULL,
+                                f);
 }
 
 /* ---------------------------------------------------------------- one iteration */
@@ -119,12 +110,8 @@ static int ask(dukd_stepper *s, const dukd_pass *const *held, uint32_t count, du
         for (int32_t k = 0; k < slot->group_count && !status; k++) {
             dukd_tap_group *g = &slot->groups[k];
             if (!g->asked) continue;
-            if (g->drops) {
-                const dukd_drop_key key = dukd_step_key(s, held[p], g->first);
-                dukd_drops_draw(s->networks.graphs[g->network], &key, (int32_t)g->in_shape[0], g->drops);
-            }
             status = dukd_answers_want(s->answers[g->network], held[p]->inputs[g->source_id]->tensor,
-                                       g->outputs, g->output_count, g->drops, &g->ticket, f);
+                                       g->outputs, g->output_count, g->drops.host, &g->ticket, f);
         }
     }
     for (int i = 0; i < DUKD_MAX_NETWORKS && !status; i++)
@@ -132,7 +119,7 @@ static int ask(dukd_stepper *s, const dukd_pass *const *held, uint32_t count, du
     return status;
 }
 
-static int run_part(dukd_stepper *s, const dukd_step *step, double rate, dukd_failure *f) {
+static int run_part(dukd_stepper *s, const dukd_step *step, dukd_failure *f) {
     dukd_error e = dukd_error_ready();
     uint32_t count = 0;
     int done = 0;
@@ -143,11 +130,11 @@ static int run_part(dukd_stepper *s, const dukd_step *step, double rate, dukd_fa
     for (int i = 0; i < DUKD_MAX_NETWORKS; i++)
         if (s->answers[i]) dukd_answers_begin(s->answers[i]);
     s->fresh = NULL;
-    int status = 0;
+    int status = dukd_step_draw_drops(s, f);
     while (!done && !status) {
         status = collect(s, s->held, &count, &done, f);
         if (!status) status = ask(s, s->held, count, f);
-        for (uint32_t i = 0; i < count && !status; i++) status = dukd_step_run_pass(s, s->held[i], rate, f);
+        for (uint32_t i = 0; i < count && !status; i++) status = dukd_step_run_pass(s, s->held[i], f);
     }
     if (status) {
         s->o.plugin->cancel_step(s->session, NULL);
@@ -157,12 +144,19 @@ static int run_part(dukd_stepper *s, const dukd_step *step, double rate, dukd_fa
     return code == DUKD_OK ? 0 : dukd_fail_plugin(f, "end_step", code, &e);
 }
 
+/* Was anything not finite since the flag was cleared? Waits for the device. */
+static int read_flag(dukd_stepper *s, int32_t *set, dukd_failure *f) {
+    return dukd_engine_download(s->o.engine, set, s->flag, sizeof *set, f);
+}
+
 /* Reads the losses and, where something was not finite, says what it was. */
-static int look_at_losses(dukd_stepper *s, int64_t iteration, dukd_failure *f) {
+static int look_at_losses(dukd_stepper *s, dukd_failure *f) {
+    const long long iteration = (long long)s->iteration;
     dukd_error e = dukd_error_ready();
     s->losses.struct_size = DUKD_LOSSES_SIZE;
     int32_t code = s->o.plugin->read_losses(s->session, &s->losses, &e);
     if (code != DUKD_OK) return dukd_fail_plugin(f, "read_losses", code, &e);
+    s->looked = s->iteration;
     if (s->o.nonfinite == DUKD_NONFINITE_SKIP) return 0;
     for (uint32_t i = 0; i < s->losses.n_losses; i++)
         if (!isfinite(s->losses.values[i]))
@@ -170,29 +164,71 @@ static int look_at_losses(dukd_stepper *s, int64_t iteration, dukd_failure *f) {
                 f, DUKD_FAILED,
                 "iteration %lld: the loss %s is not finite (%g): stopped before anything was written. Lower "
                 "train.optim_g.lr, or go on without such steps by train.nonfinite: skip",
-                (long long)iteration, s->losses.names[i], s->losses.values[i]);
+                iteration, s->losses.names[i], s->losses.values[i]);
     if (s->broken)
         return dukd_fail(
             f, DUKD_FAILED,
             "iteration %lld: the gradient is not finite, though the losses are: stopped before anything was "
             "written. Lower train.optim_g.lr, or go on without such steps by train.nonfinite: skip",
-            (long long)iteration);
+            iteration);
     return 0;
+}
+
+int dukd_stepper_look(dukd_stepper *s, dukd_failure *f) {
+    int32_t set = 0;
+    if (s->looked == s->iteration) return 0;
+    int status = s->late ? read_flag(s, &set, f) : 0;
+    if (set) s->broken = 1;
+    return status ? status : look_at_losses(s, f);
+}
+
+/* With `late`: was the iteration before this one, which is done or nearly so, finite? */
+static int look_back(dukd_stepper *s, dukd_failure *f) {
+    int32_t set = 0;
+    int status = s->late ? read_flag(s, &set, f) : 0;
+    return status || !set ? status : dukd_stepper_look(s, f);
+}
+
+/* What the iteration's optimizer steps are made with: step i of it is the i-th after those that were taken. */
+static int make_scalars(dukd_stepper *s, double rate, dukd_failure *f) {
+    int64_t steps = 0;
+    for (int i = DUKD_MAX_NETWORKS - 1; i >= 0; i--) /* all sets have taken the same */
+        if (s->sets[i].graph && s->sets[i].adam) steps = s->sets[i].adam->steps;
+    s->optimized = 0;
+    for (int32_t i = 0; i < s->scalar_room; i++)
+        s->scalars[i] = dukd_adam_scalars(&s->o.adam->options, steps + 1 + i, rate);
+    return dukd_engine_upload(s->o.engine, s->scalars_there, s->scalars,
+                              s->scalar_room * (int64_t)sizeof *s->scalars, f);
+}
+
+/* The batch where the engine can read it: *lr and *hr are the processor's before. */
+static int place_batch(dukd_stepper *s, const float **lr, const float **hr, dukd_failure *f) {
+    const int64_t pixels = (int64_t)s->o.height * s->o.width, square = (int64_t)s->o.scale * s->o.scale;
+    const int64_t bytes = (int64_t)s->o.batch * 3 * pixels * (int64_t)sizeof **lr;
+    if (!s->lr) return 0;
+    int status = dukd_engine_upload(s->o.engine, s->lr, *lr, bytes, f);
+    if (!status) status = dukd_engine_upload(s->o.engine, s->hr, *hr, bytes * square, f);
+    *lr = s->lr;
+    *hr = s->hr;
+    return status;
 }
 
 int dukd_stepper_run(dukd_stepper *s, int64_t iteration, int64_t first_sample, const float *lr,
                      const float *hr, double rate, dukd_failure *f) {
+    const dukd_engine_place *place = dukd_engine_get_place(s->o.engine);
     const int32_t parts = s->o.micro_batches, images = s->o.batch / parts, scale = s->o.scale;
     int64_t lr_shape[4] = {images, 3, s->o.height, s->o.width},
             hr_shape[4] = {images, 3, (int64_t)s->o.height * scale, (int64_t)s->o.width * scale};
     const int64_t lr_size = 3 * lr_shape[2] * lr_shape[3], hr_size = 3 * hr_shape[2] * hr_shape[3];
-    int status = 0;
+    int status = look_back(s, f);
+    if (!status) status = make_scalars(s, rate, f);
+    if (!status) status = place_batch(s, &lr, &hr, f);
     s->broken = 0;
     for (int32_t part = 0; part < parts && !status; part++) {
         const int64_t first = (int64_t)part * images;
         /* The ABI's tensors have a writable pointer, as DLPack's; the plugin only reads these. */
         const dukd_tensor lr_tensor = {.data = (void *)(uintptr_t)(lr + first * lr_size),
-                                       .device = {DUKD_DEVICE_CPU, 0},
+                                       .device = {place->device_type, place->device_id},
                                        .ndim = 4,
                                        .dtype = {DUKD_TYPE_FLOAT, 32, 1},
                                        .shape = lr_shape};
@@ -207,11 +243,13 @@ int dukd_stepper_run(dukd_stepper *s, int64_t iteration, int64_t first_sample, c
             .micro_count = (uint32_t)parts,
             .lr = &lr_tensor,
             .hr = &hr_tensor,
+            .stream = place->stream,
         };
-        status = run_part(s, &step, rate, f);
+        status = run_part(s, &step, f);
     }
     s->counts.images += s->o.batch;
-    return status ? status : look_at_losses(s, iteration, f);
+    s->looked = -1; /* an iteration may be run again */
+    return status || !place->on_host ? status : dukd_stepper_look(s, f);
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -281,14 +319,15 @@ static int64_t largest_input(const dukd_plan *plan) {
 /* What the plan trains, and what is trained as a part of it. */
 static int make_sets(dukd_stepper *s, dukd_failure *f) {
     const dukd_stepper_options *o = &s->o;
-    const float *const start[] = {o->weights, o->teacher_weights, o->features_weights}; /* by role */
+    const float *const start[] = {NULL, o->teacher_weights, o->features_weights}; /* by role */
     static const char *const prefixes[] = {"", "teacher_", "features_"};
-    int status =
-        dukd_trained_borrow(&s->sets[0], o->student, o->weights, o->ema, o->share ? NULL : o->adam, f);
+    int status = dukd_trained_borrow(&s->sets[0], o->engine, o->student, o->weights, o->ema,
+                                     o->share ? NULL : o->adam, f);
     for (uint32_t i = 1; i < s->networks.count && !status; i++)
         if (dukd_plan_trains(s->plan, i))
-            status = dukd_trained_create(&s->sets[i], s->networks.graphs[i], prefixes[s->networks.roles[i]],
-                                         start[s->networks.roles[i]], o->adam->options, o->ema != NULL, f);
+            status = dukd_trained_create(&s->sets[i], o->engine, s->networks.graphs[i],
+                                         prefixes[s->networks.roles[i]], start[s->networks.roles[i]],
+                                         o->adam->options, o->ema != NULL, f);
     if (status || !o->share) return status;
     if (!o->teacher || !s->sets[1].graph)
         return dukd_fail(
@@ -297,10 +336,9 @@ static int make_sets(dukd_stepper *s, dukd_failure *f) {
             "nothing trains the teacher here: train.terms with csd does (path.init_from_teacher: "
             "true starts a student from its teacher's channels and trains it alone)");
     status = dukd_share_open(&s->share, o->student, o->teacher, f);
-    if (status) return status;
-    dukd_share_take(&s->share, s->sets[1].weights, o->weights);
-    if (o->ema) dukd_share_take(&s->share, s->sets[1].ema, o->ema);
-    return 0;
+    if (!status) status = dukd_share_take_there(&s->share, o->engine, s->sets[1].weights, o->weights, f);
+    if (!status && o->ema) status = dukd_share_take_there(&s->share, o->engine, s->sets[1].ema, o->ema, f);
+    return status;
 }
 
 static int make_networks(dukd_stepper *s, dukd_failure *f) {
@@ -310,7 +348,10 @@ static int make_networks(dukd_stepper *s, dukd_failure *f) {
         const dukd_role role = s->networks.roles[i];
         const float *frozen = role == DUKD_ROLE_TEACHER ? o->teacher_weights : o->features_weights;
         status = dukd_network_create(&s->compiled[i], o->engine, s->networks.graphs[i], o->precision, f);
-        if (!status && !s->sets[i].graph) status = dukd_network_set_weights(s->compiled[i], frozen, f);
+        if (s->sets[i].graph || status) continue;
+        status = dukd_mirror_of_host(&s->frozen[i], o->engine, frozen,
+                                     dukd_graph_weights(s->networks.graphs[i]), "a network's weights", f);
+        if (!status) status = dukd_network_set_weights(s->compiled[i], s->frozen[i].there, f);
     }
     return status ? status : dukd_step_set_weights(s, f);
 }
@@ -322,10 +363,32 @@ static int make_answers(dukd_stepper *s, dukd_failure *f) {
         dukd_question *questions = dukd_step_plan_questions(&s->slots, i, &count);
         if (!questions) return dukd_fail_memory(f, "the questions of a step", sizeof *questions);
         if (count)
-            status = dukd_answers_create(&s->answers[i], s->compiled[i], s->networks.graphs[i], questions,
-                                         count, f);
+            status = dukd_answers_create(&s->answers[i], s->o.engine, s->compiled[i], s->networks.graphs[i],
+                                         questions, count, f);
         free(questions);
     }
+    return status;
+}
+
+/* What a step needs beside the networks: inputs, flag and scalars. */
+static int make_rooms(dukd_stepper *s, dukd_failure *f) {
+    dukd_engine *e = s->o.engine;
+    const dukd_engine_place *place = dukd_engine_get_place(e);
+    const int64_t lr = (int64_t)s->o.batch * 3 * s->o.height * s->o.width, hr = lr * s->o.scale * s->o.scale;
+    void *flag = NULL, *scalars = NULL;
+    s->late = !place->on_host && s->o.nonfinite == DUKD_NONFINITE_STOP;
+    s->scalar_room = (int32_t)s->plan->n_passes * s->o.micro_batches + 1;
+    const size_t bytes = (size_t)s->scalar_room * sizeof *s->scalars;
+    s->held = calloc((size_t)s->plan->n_passes + 1, sizeof *s->held);
+    s->scalars = malloc(bytes);
+    if (!s->held || !s->scalars) return dukd_fail_memory(f, "the passes", bytes);
+    int status = dukd_weights_room(e, largest_input(s->plan), "an input", &s->input_room, f);
+    if (!status) status = dukd_engine_alloc(e, sizeof *s->flag, "a flag", &flag, f);
+    if (!status) status = dukd_engine_alloc(e, (int64_t)bytes, "the optimizer's scalars", &scalars, f);
+    s->flag = flag;
+    s->scalars_there = scalars;
+    if (!status && !place->on_host) status = dukd_weights_room(e, lr, "a batch", &s->lr, f);
+    if (!status && !place->on_host) status = dukd_weights_room(e, hr, "a batch", &s->hr, f);
     return status;
 }
 
@@ -338,20 +401,14 @@ int dukd_stepper_create(dukd_stepper **out, const dukd_stepper_options *options,
     int status = open_session(s, f); /* first: it refuses what is wrong before anything large is made */
     if (!status) status = make_sets(s, f);
     if (!status) status = make_networks(s, f);
-    if (!status) status = dukd_step_plan_create(&s->slots, s->plan, &s->networks, s->compiled, f);
+    if (!status)
+        status = dukd_step_plan_create(&s->slots, s->o.engine, s->plan, &s->networks, s->compiled, f);
     if (!status) status = make_answers(s, f);
-    if (status) goto fail;
-    const int64_t largest = largest_input(s->plan);
-    s->input_room = dukd_weights_alloc(largest);
-    s->held = calloc((size_t)s->plan->n_passes + 1, sizeof *s->held);
-    if (!s->input_room || !s->held) {
-        status = dukd_fail_memory(f, "an input", (unsigned long long)largest * sizeof *s->input_room);
-        goto fail;
-    }
-    *out = s;
-    return 0;
-fail:
-    dukd_stepper_destroy(s);
+    if (!status) status = make_rooms(s, f);
+    if (status)
+        dukd_stepper_destroy(s);
+    else
+        *out = s;
     return status;
 }
 
@@ -364,9 +421,15 @@ void dukd_stepper_destroy(dukd_stepper *s) {
     for (int i = 0; i < DUKD_MAX_NETWORKS; i++) {
         dukd_network_destroy(s->compiled[i]);
         dukd_trained_free(&s->sets[i]);
+        dukd_mirror_free(&s->frozen[i]);
     }
     dukd_share_close(&s->share);
-    free(s->input_room);
+    dukd_engine_release(s->o.engine, s->input_room);
+    dukd_engine_release(s->o.engine, s->lr);
+    dukd_engine_release(s->o.engine, s->hr);
+    dukd_engine_release(s->o.engine, s->flag);
+    dukd_engine_release(s->o.engine, s->scalars_there);
+    free(s->scalars);
     free((void *)s->held);
     free(s);
 }

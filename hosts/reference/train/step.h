@@ -31,15 +31,15 @@ typedef struct {
     dukd_engine *engine;
     dukd_precision precision;
     const dukd_graph *student;
-    float *weights; /* of the student; changed by optimizer steps */
-    float *ema;     /* their average, changed by EMA_AFTER; NULL: none */
+    float *weights; /* of the student, in the engine's memory; changed by optimizer steps */
+    float *ema;     /* their average, there too, changed by EMA_AFTER; NULL: none */
     double ema_decay;
     dukd_adam *adam;
     int32_t sgd;               /* 1: plain gradient descent, of adam's options with its weight_decay alone */
     const dukd_graph *teacher; /* NULL: none */
-    const float *teacher_weights; /* where it is trained it begins with these */
-    const dukd_graph *features;   /* NULL: none */
-    const float *features_weights;
+    const float *teacher_weights;  /* the processor's; where it is trained it begins with these */
+    const dukd_graph *features;    /* NULL: none */
+    const float *features_weights; /* the processor's */
     int32_t
         share; /* 1: the student's parameters are a part of the teacher's (share.h), from which `weights` and `ema` are taken */
     int32_t scale;
@@ -66,25 +66,27 @@ typedef struct {
 int dukd_stepper_create(dukd_stepper **out, const dukd_stepper_options *options, dukd_failure *f);
 void dukd_stepper_destroy(dukd_stepper *s); /* NULL allowed */
 
-/* One iteration. lr: batch x 3 x height x width, hr: scale times that; [0,1]. A loss or gradient that is not finite is
+/* One iteration. lr: batch x 3 x height x width, hr: scale times that; [0,1]; the processor's. A loss or gradient that is not finite is
  * DUKD_FAILED with nonfinite STOP (no step is made with it; the message names the term); with SKIP the optimizer's step is left
- * out and counted. After any failure the stepper is good for nothing but dukd_stepper_destroy. */
+ * out and counted. On a device this returns before the iteration is computed, and with STOP the failure is told by a later call
+ * of this or of dukd_stepper_look: whatever comes after what was not finite changes nothing. After any failure the stepper is good
+ * for nothing but dukd_stepper_destroy. */
 int dukd_stepper_run(dukd_stepper *s, int64_t iteration, int64_t first_sample, const float *lr,
                      const float *hr, double rate, dukd_failure *f);
 
-const dukd_losses *dukd_stepper_losses(const dukd_stepper *s); /* of the last iteration */
+/* Waits for the last iteration, reads its losses, and fails as above. To be called before losses are shown and before anything is
+ * written; the processor's iterations have done it themselves. */
+int dukd_stepper_look(dukd_stepper *s, dukd_failure *f);
+const dukd_losses *dukd_stepper_losses(const dukd_stepper *s); /* of the last iteration that was looked at */
 dukd_step_counts dukd_stepper_counts(const dukd_stepper *s);
 void dukd_stepper_set_counts(dukd_stepper *s, const dukd_step_counts *counts); /* of a resumed run */
 dukd_session *dukd_stepper_session(const dukd_stepper *s);
 dukd_own_params *dukd_stepper_own_params(dukd_stepper *s); /* that the plugin brings; of count 0: none */
-/* The student's, flat, as the last optimizer step used it; zeros where it shares the teacher's parameters: it is in that one's set. */
+/* The student's, flat, in the engine's memory, as the last optimizer step used it; zeros where it shares the teacher's parameters: it is in that one's set. */
 const float *dukd_stepper_gradient(const dukd_stepper *s);
 /* What is trained, the student first; NULL: network i is not, or is not there. For training states. */
 const dukd_trained *dukd_stepper_trained(const dukd_stepper *s, uint32_t i);
 /* The caller has changed the weights of what is trained. */
 int dukd_stepper_weights_changed(dukd_stepper *s, dukd_failure *f);
-
-/* 1 where every element is finite. */
-int dukd_all_finite(const float *values, int64_t count);
 
 #endif

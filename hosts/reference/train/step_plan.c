@@ -11,11 +11,11 @@ static int refuse(dukd_failure *f, uint32_t pass, const char *what) {
     return dukd_fail(f, DUKD_FAILED, "pass %u of the plugin's plan: %s", pass, what);
 }
 
-static int check_tensor(const dukd_tensor *t) {
+static int check_tensor(const dukd_tensor *t, const dukd_engine_place *place) {
     return t && t->ndim == 4 && t->shape && t->dtype.code == DUKD_TYPE_FLOAT && t->dtype.bits == 32 &&
-           t->dtype.lanes == 1 && t->device.device_type == DUKD_DEVICE_CPU && t->shape[0] >= 1 &&
-           t->shape[0] <= INT32_MAX && t->shape[2] >= 1 && t->shape[2] <= INT32_MAX && t->shape[3] >= 1 &&
-           t->shape[3] <= INT32_MAX;
+           t->dtype.lanes == 1 && t->device.device_type == place->device_type &&
+           t->device.device_id == place->device_id && t->shape[0] >= 1 && t->shape[0] <= INT32_MAX &&
+           t->shape[2] >= 1 && t->shape[2] <= INT32_MAX && t->shape[3] >= 1 && t->shape[3] <= INT32_MAX;
 }
 
 /* A tap that is there, and whose source comes before it. */
@@ -31,13 +31,16 @@ static int check_tap(const dukd_pass *p, uint32_t index, uint32_t i, const dukd_
     return dukd_host_tap_value(networks, t, &why) < 0 ? refuse(f, index, why.message) : 0;
 }
 
-static int check_pass(const dukd_pass *p, uint32_t index, const dukd_host_networks *networks,
-                      dukd_failure *f) {
+static int check_pass(const dukd_pass *p, uint32_t index, const dukd_engine_place *place,
+                      const dukd_host_networks *networks, dukd_failure *f) {
     if (p->plan_index != index) return refuse(f, index, "has another plan_index");
     if (p->flags & ~DUKD_PASS_FLAGS) return refuse(f, index, "has a flag that this host does not know");
     for (uint32_t i = 0; i < p->n_inputs; i++)
-        if (!check_tensor(p->inputs[i]->tensor))
-            return refuse(f, index, "has an input that is no f32 tensor of 4 dimensions on the CPU");
+        if (!check_tensor(p->inputs[i]->tensor, place))
+            return refuse(f, index,
+                          place->on_host ? "has an input that is no f32 tensor of 4 dimensions on the CPU"
+                                         : "has an input that is no f32 tensor of 4 dimensions on the "
+                                           "engine's device");
     int status = 0;
     for (uint32_t i = 0; i < p->n_taps && !status; i++) status = check_tap(p, index, i, networks, f);
     return status;
@@ -98,8 +101,8 @@ int64_t dukd_shape_elements(const int64_t shape[4]) {
 }
 
 /* Shapes, and which taps are computed together. */
-static int make_tap(dukd_pass_slot *s, const dukd_pass *p, uint32_t i, const dukd_host_networks *networks,
-                    dukd_failure *f) {
+static int make_tap(dukd_pass_slot *s, const dukd_pass *p, uint32_t i, const dukd_engine_place *place,
+                    const dukd_host_networks *networks, dukd_failure *f) {
     const dukd_tap *tap = p->taps[i];
     dukd_tap_slot *t = &s->taps[i];
     dukd_failure why = {0};
@@ -112,8 +115,10 @@ static int make_tap(dukd_pass_slot *s, const dukd_pass *p, uint32_t i, const duk
     for (int d = 0; d < 4; d++)
         if (!dukd_checked_mul(count, t->shape[d], &count))
             return refuse(f, p->plan_index, "a tap is too large");
-    t->value = (dukd_tensor){
-        .device = {DUKD_DEVICE_CPU, 0}, .ndim = 4, .dtype = {DUKD_TYPE_FLOAT, 32, 1}, .shape = t->shape};
+    t->value = (dukd_tensor){.device = {place->device_type, place->device_id},
+                             .ndim = 4,
+                             .dtype = {DUKD_TYPE_FLOAT, 32, 1},
+                             .shape = t->shape};
     t->grad = t->value;
     s->values[i] = &t->value;
     status = join_group(s, p, i, dukd_host_tap_value(networks, tap, f), f);
@@ -122,29 +127,25 @@ static int make_tap(dukd_pass_slot *s, const dukd_pass *p, uint32_t i, const duk
 }
 
 /* Memory and execution of a group whose taps are all known. */
-static int make_group(dukd_pass_slot *s, dukd_tap_group *g, const dukd_graph *graph, dukd_network *network,
-                      uint32_t n_taps, dukd_failure *f) {
+static int make_group(dukd_pass_slot *s, dukd_tap_group *g, dukd_engine *e, const dukd_graph *graph,
+                      dukd_network *network, uint32_t n_taps, dukd_failure *f) {
     const int64_t *in = g->in_shape, drops = (int64_t)dukd_graph_drop_count(graph) * in[0];
-    if (drops > 0 && g->mode) {
-        g->drops = dukd_weights_alloc(drops);
-        if (!g->drops) return dukd_fail_memory(f, "drop paths", 4ull * (unsigned long long)drops);
-    }
+    int status = 0;
+    if (drops > 0 && g->mode) status = dukd_mirror_create(&g->drops, e, drops, "drop paths", f);
     g->asked = g->network != 0 && g->source_kind == DUKD_SOURCE_INPUT && !g->wants;
-    if (g->asked) return 0;
+    if (status || g->asked) return status;
     const dukd_exec_spec spec = {.purpose = g->wants ? DUKD_TRAIN : DUKD_INFER,
                                  .batch = (int32_t)in[0],
                                  .height = (int32_t)in[2],
                                  .width = (int32_t)in[3],
                                  .output_count = g->output_count,
                                  .outputs = g->outputs};
-    int status = dukd_network_compile(network, &spec, &g->exec, f);
+    status = dukd_network_compile(network, &spec, &g->exec, f);
     for (uint32_t i = 0; i < n_taps && !status; i++) {
         dukd_tap_slot *t = &s->taps[i];
         if (&s->groups[t->group] != g) continue;
         float **value = &g->values[t->output];
-        const int64_t count = dukd_shape_elements(t->shape);
-        if (!*value) *value = dukd_weights_alloc(count);
-        if (!*value) status = dukd_fail_memory(f, "a tap", 4ull * (unsigned long long)count);
+        if (!*value) status = dukd_weights_room(e, dukd_shape_elements(t->shape), "a tap", value, f);
         t->value.data = *value;
     }
     return status;
@@ -176,41 +177,40 @@ static int64_t place_gradients(dukd_pass_slot *s, const dukd_pass *p, float *bas
     return used;
 }
 
-static int make_pass(dukd_pass_slot *s, const dukd_pass *p, const dukd_host_networks *networks,
-                     dukd_network *const *compiled, dukd_failure *f) {
+static int make_pass(dukd_pass_slot *s, const dukd_pass *p, dukd_engine *e,
+                     const dukd_host_networks *networks, dukd_network *const *compiled, dukd_failure *f) {
     s->taps = calloc((size_t)p->n_taps + 1, sizeof *s->taps);
     s->groups = calloc((size_t)p->n_taps + 1, sizeof *s->groups);
     s->values = calloc((size_t)p->n_taps + 1, sizeof *s->values);
     s->grads = calloc((size_t)p->n_taps + 1, sizeof *s->grads);
     if (!s->taps || !s->groups || !s->values || !s->grads)
         return dukd_fail_memory(f, "the passes", ((unsigned long long)p->n_taps + 1) * sizeof *s->taps);
+    const dukd_engine_place *place = dukd_engine_get_place(e);
     int status = 0;
-    for (uint32_t i = 0; i < p->n_taps && !status; i++) status = make_tap(s, p, i, networks, f);
+    for (uint32_t i = 0; i < p->n_taps && !status; i++) status = make_tap(s, p, i, place, networks, f);
     for (int32_t k = 0; k < s->group_count && !status; k++) {
         dukd_tap_group *g = &s->groups[k];
-        status = make_group(s, g, networks->graphs[g->network], compiled[g->network], p->n_taps, f);
+        status = make_group(s, g, e, networks->graphs[g->network], compiled[g->network], p->n_taps, f);
     }
     return status;
 }
 
-int dukd_step_plan_create(dukd_step_plan *out, const dukd_plan *plan, const dukd_host_networks *networks,
-                          dukd_network *const *compiled, dukd_failure *f) {
-    *out = (dukd_step_plan){.plan = plan};
+int dukd_step_plan_create(dukd_step_plan *out, dukd_engine *e, const dukd_plan *plan,
+                          const dukd_host_networks *networks, dukd_network *const *compiled,
+                          dukd_failure *f) {
+    *out = (dukd_step_plan){.engine = e, .plan = plan};
     int status = 0;
     int64_t room = 0;
     out->passes = calloc((size_t)plan->n_passes + 1, sizeof *out->passes);
     if (!out->passes) return dukd_fail_memory(f, "the passes", plan->n_passes * sizeof *out->passes);
     for (uint32_t i = 0; i < plan->n_passes && !status; i++) {
-        status = check_pass(plan->passes[i], i, networks, f);
-        if (!status) status = make_pass(&out->passes[i], plan->passes[i], networks, compiled, f);
+        status = check_pass(plan->passes[i], i, dukd_engine_get_place(e), networks, f);
+        if (!status) status = make_pass(&out->passes[i], plan->passes[i], e, networks, compiled, f);
         if (status) break;
         int64_t need = place_gradients(&out->passes[i], plan->passes[i], NULL);
         if (need > room) room = need;
     }
-    if (!status) {
-        out->gradients = dukd_weights_alloc(room + 1);
-        if (!out->gradients) status = dukd_fail_memory(f, "gradients", 4 * (unsigned long long)room);
-    }
+    if (!status) status = dukd_weights_room(e, room + 1, "gradients", &out->gradients, f);
     for (uint32_t i = 0; i < plan->n_passes && !status; i++)
         place_gradients(&out->passes[i], plan->passes[i], out->gradients);
     if (status) dukd_step_plan_free(out);
@@ -222,11 +222,12 @@ void dukd_step_plan_free(dukd_step_plan *p) {
         dukd_pass_slot *s = &p->passes[i];
         for (int32_t k = 0; s->groups && k < s->group_count; k++) {
             dukd_tap_group *g = &s->groups[k];
-            for (int32_t o = 0; g->values && o < g->output_count; o++) free(g->values[o]);
+            for (int32_t o = 0; g->values && o < g->output_count; o++)
+                dukd_engine_release(p->engine, g->values[o]);
             free(g->outputs);
             free(g->values);
             free(g->d_outputs);
-            free(g->drops);
+            dukd_mirror_free(&g->drops);
         }
         free(s->taps);
         free(s->groups);
@@ -234,7 +235,7 @@ void dukd_step_plan_free(dukd_step_plan *p) {
         free((void *)s->grads);
     }
     free(p->passes);
-    free(p->gradients);
+    dukd_engine_release(p->engine, p->gradients);
     *p = (dukd_step_plan){0};
 }
 
@@ -269,7 +270,7 @@ int dukd_step_plan_check(const dukd_step_plan *p, const dukd_pass *pass, dukd_fa
         !(pass->flags & ~DUKD_PASS_FLAGS) && plan->n_inputs == pass->n_inputs && plan->n_taps == pass->n_taps;
     for (uint32_t i = 0; same && i < pass->n_inputs; i++) {
         const dukd_tensor *t = pass->inputs[i]->tensor;
-        same = check_tensor(t) && t->data &&
+        same = check_tensor(t, dukd_engine_get_place(p->engine)) && t->data &&
                memcmp(t->shape, plan->inputs[i]->tensor->shape, 4 * sizeof *t->shape) == 0;
     }
     for (uint32_t i = 0; same && i < pass->n_taps; i++) {

@@ -11,6 +11,7 @@
 #include "common/failure.h"
 #include "dukd_plugin.h"
 #include "engine/engine.h"
+#include "engine/mirror.h"
 #include "train/answers.h"
 #include "train/host_networks.h"
 
@@ -28,11 +29,11 @@ typedef struct {
     int32_t asked;  /* 1: answered by answers.h: a network other than the student, an input, no gradients */
     int32_t output_count;
     dukd_value *outputs; /* [output_count] different values of the graph */
-    float **values;      /* [output_count] own memory; NULLs where it is asked */
+    float **values;      /* [output_count] own, in the engine's memory; NULLs where it is asked */
     float **d_outputs;   /* [output_count] for backward: the gradient of one of its taps, or NULL */
     int64_t in_shape[4]; /* of the source */
     dukd_exec *exec;     /* TRAIN where gradients are wanted; NULL where it is asked */
-    float *drops;        /* factors of the drop paths; NULL: evaluation, or a network without */
+    dukd_mirror drops;   /* factors of the drop paths; of count 0: evaluation, or a network without */
     float *d_input;      /* where the source is a tap that wants its gradient; NULL elsewhere */
     int32_t ticket;      /* of the answer */
 } dukd_tap_group;
@@ -45,14 +46,15 @@ typedef struct {
 } dukd_pass_slot;
 
 typedef struct {
+    dukd_engine *engine;
     const dukd_plan *plan;
     dukd_pass_slot *passes; /* [plan->n_passes] */
-    float *gradients;       /* of the taps and sources of one pass at a time */
+    float *gradients;       /* of the taps and sources of one pass at a time; in the engine's memory */
 } dukd_step_plan;
 
 /* Refuses a plan that this host cannot carry out (a plugin that did not look at the host's caps). compiled[i]: network i. */
-int dukd_step_plan_create(dukd_step_plan *out, const dukd_plan *plan, const dukd_host_networks *networks,
-                          dukd_network *const *compiled, dukd_failure *f);
+int dukd_step_plan_create(dukd_step_plan *out, dukd_engine *e, const dukd_plan *plan,
+                          const dukd_host_networks *networks, dukd_network *const *compiled, dukd_failure *f);
 void dukd_step_plan_free(dukd_step_plan *p); /* zeroed allowed */
 
 /* Is the network trained by this plan? (Header, TRAINED: the student is; another where a tap from an input wants its gradient.) */

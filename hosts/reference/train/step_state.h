@@ -2,6 +2,7 @@
 #ifndef DUKD_STEP_STATE_H
 #define DUKD_STEP_STATE_H
 
+#include "engine/mirror.h"
 #include "train/answers.h"
 #include "train/drops.h"
 #include "train/host_networks.h"
@@ -14,8 +15,9 @@ struct dukd_stepper {
     dukd_host host;
     dukd_host_networks networks;
     dukd_network *compiled[DUKD_MAX_NETWORKS];
-    dukd_trained sets[DUKD_MAX_NETWORKS]; /* of each network; zeroed: frozen */
-    dukd_share share;                     /* of student and teacher; zeroed: they share nothing */
+    dukd_trained sets[DUKD_MAX_NETWORKS];  /* of each network; zeroed: frozen */
+    dukd_mirror frozen[DUKD_MAX_NETWORKS]; /* weights of those that are frozen; zeroed: trained */
+    dukd_share share;                      /* of student and teacher; zeroed: they share nothing */
     dukd_session *session;
     const dukd_plan *plan;
     dukd_step_plan slots;
@@ -23,10 +25,19 @@ struct dukd_stepper {
     dukd_answers *answers[DUKD_MAX_NETWORKS]; /* NULL: nothing is asked of the network that way */
     const dukd_pass **held;                   /* [plan->n_passes] */
     float *input_room;                        /* a dense copy of an input that is not */
-    int gradient_broken;  /* something that is not finite went into the gradients since they were cleared */
-    int broken;           /* the same in this iteration */
-    int moved;            /* an optimizer step was made since the average was updated */
-    dukd_failure refused; /* why a network cannot compute a tap of the plan */
+    float *lr, *hr;                           /* the batch on a device; NULL on the processor */
+    dukd_optimizer_scalars *scalars;          /* [scalar_room] of this iteration's optimizer steps, and */
+    dukd_optimizer_scalars *scalars_there;    /* the same in the engine's memory */
+    int32_t scalar_room, optimized;           /* optimized: steps taken in this iteration */
+    /* In the engine's memory: not 0 where something that is not finite went into the gradients since they were cleared; with `late`
+     * since the beginning. */
+    int32_t *flag;
+    int32_t
+        late; /* 1: a device with nonfinite STOP. Steps look at the flag by themselves, the host looks later */
+    int broken;                      /* of this iteration, where the host knows it already */
+    int64_t looked;                  /* the iteration whose losses were read last */
+    int moved;                       /* an optimizer step was made since the average was updated */
+    dukd_failure refused;            /* why a network cannot compute a tap of the plan */
     int64_t iteration, first_sample; /* of the part that is run */
     const dukd_tap_group *fresh;     /* whose activations the engine has kept; NULL: nobody's */
     int64_t run_passes[DUKD_MAX_NETWORKS], run_images[DUKD_MAX_NETWORKS]; /* forward runs, but for answers */
@@ -38,7 +49,10 @@ struct dukd_stepper {
 dukd_drop_key dukd_step_key(const dukd_stepper *s, const dukd_pass *pass, uint32_t tap);
 
 /* Everything that a pass asks for, but for what was answered already (answers). */
-int dukd_step_run_pass(dukd_stepper *s, const dukd_pass *pass, double rate, dukd_failure *f);
+int dukd_step_run_pass(dukd_stepper *s, const dukd_pass *pass, dukd_failure *f);
+
+/* Draws the drop paths of all passes of the part that begins. */
+int dukd_step_draw_drops(dukd_stepper *s, dukd_failure *f);
 
 /* Gives the trained networks their weights, after the arrays have changed. */
 int dukd_step_set_weights(dukd_stepper *s, dukd_failure *f);

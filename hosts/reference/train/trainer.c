@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/mirror.h"
 #include "train/trainer_run.h"
 
 #define STATES_KEPT 2
@@ -116,8 +117,16 @@ static int save_one(dukd_run *r, char letter, const dukd_trained *t, const dukd_
                                      {"iteration", iteration},
                                      {"scale", scale},
                                      {"network_g", network}};
-    return dukd_weights_save(path, t->graph, t->weights, t->ema, entries, sizeof entries / sizeof *entries,
-                             f);
+    dukd_mirror weights, ema = {0};
+    int status = dukd_mirror_of_engine(&weights, t->engine, t->weights, t->count, "a network's weights", f);
+    if (!status && t->ema)
+        status = dukd_mirror_of_engine(&ema, t->engine, t->ema, t->count, "the average", f);
+    if (!status)
+        status = dukd_weights_save(path, t->graph, weights.host, ema.host, entries,
+                                   sizeof entries / sizeof *entries, f);
+    dukd_mirror_free(&weights);
+    dukd_mirror_free(&ema);
+    return status;
 }
 
 /* The student, and the teacher where it is trained: each a network of its own, that any command reads. */
@@ -203,6 +212,14 @@ static int step(dukd_run *r, int64_t *epoch, dukd_failure *f) {
     return 0;
 }
 
+/* On a device the iteration is over only here; on the processor it has been looked at. */
+static int look(dukd_run *r, dukd_failure *f) {
+    const double start = now();
+    const int status = dukd_stepper_look(r->learner.stepper, f);
+    r->info.seconds += now() - start;
+    return status;
+}
+
 static int is_due(int64_t iteration, int64_t every, int64_t last) {
     return every && (iteration % every == 0 || iteration == last);
 }
@@ -211,10 +228,12 @@ static int is_due(int64_t iteration, int64_t every, int64_t last) {
 static int after_step(dukd_run *r, pace *p, int64_t epoch, int *interrupted, dukd_failure *f) {
     const dukd_run_options *o = r->o;
     const int64_t it = r->learner.iteration;
-    int status = 0;
-    if (it % o->print_freq == 0 || it == o->total_iter) status = log_line(r, p, epoch, f);
-    if (!status && is_due(it, o->val_freq, o->total_iter)) status = validate(r, interrupted, f);
-    if (!status && !*interrupted && it % o->save_checkpoint_freq == 0) status = save_checkpoint(r, f);
+    const int shown = it % o->print_freq == 0 || it == o->total_iter,
+              validated = is_due(it, o->val_freq, o->total_iter), saved = it % o->save_checkpoint_freq == 0;
+    int status = shown || validated || saved ? look(r, f) : 0;
+    if (!status && shown) status = log_line(r, p, epoch, f);
+    if (!status && validated) status = validate(r, interrupted, f);
+    if (!status && !*interrupted && saved) status = save_checkpoint(r, f);
     return status;
 }
 
@@ -239,7 +258,8 @@ static int iterate(dukd_run *r, dukd_failure *f) {
 static int finish(dukd_run *r, dukd_failure *f) {
     char time_text[48];
     const int done = r->learner.iteration == r->o->total_iter && !r->info.validation_due;
-    int status = save_network(r, "latest", f);
+    int status = look(r, f);
+    if (!status) status = save_network(r, "latest", f);
     if (!status) status = save_state(r, f);
     if (!status) status = dukd_run_write_record(r, done ? "done" : "stopped", f);
     if (status) return status;

@@ -27,7 +27,7 @@ typedef struct {
 int dukd_validator_open(dukd_validator *v, dukd_failure *f);
 void dukd_validator_close(dukd_validator *v); /* zeroed allowed */
 
-/* Measures all sets and logs a line for each. *interrupted: stop was set in between; then nothing was logged and the results
+/* weights: in the engine's memory. Measures all sets and logs a line for each. *interrupted: stop was set in between; then nothing was logged and the results
  * are not complete. */
 int dukd_validator_run(dukd_validator *v, const float *weights, int64_t iteration, int *interrupted,
                        dukd_failure *f);

@@ -19,6 +19,17 @@ float *dukd_weights_alloc(int64_t n) {
     return p;
 }
 
+int dukd_weights_room(dukd_engine *e, int64_t n, const char *what, float **out, dukd_failure *f) {
+    int64_t bytes;
+    void *p = NULL;
+    *out = NULL;
+    if (!dukd_checked_mul(n, (int64_t)sizeof **out, &bytes))
+        return dukd_fail_memory(f, what, (unsigned long long)n * sizeof **out);
+    const int status = dukd_engine_alloc(e, bytes, what, &p, f);
+    *out = p;
+    return status;
+}
+
 int dukd_weights_check(const dukd_graph *g, const float *weights, const char *path, dukd_failure *f) {
     for (int32_t i = 0; i < dukd_graph_param_count(g); i++) {
         const dukd_param *p = dukd_graph_param(g, i);

@@ -13,6 +13,7 @@
 
 #include "common/failure.h"
 #include "common/safetensors.h"
+#include "engine/arrays.h"
 #include "graph/graph.h"
 #include "models/model.h"
 #include "tensors/tensor_source.h"
@@ -65,6 +66,8 @@ void dukd_weights_rows_free(dukd_st_tensor *rows, int32_t count); /* the names *
 
 /* Memory for n floats, aligned for any instruction set, zeroed; free() it. NULL: no memory. */
 float *dukd_weights_alloc(int64_t n);
+/* n floats in the engine's memory, zeroed; dukd_engine_release them. */
+int dukd_weights_room(dukd_engine *e, int64_t n, const char *what, float **out, dukd_failure *f);
 
 /* A network of an option file: its graph, and its weights from the file that `path.pretrain_network_*` names,
  * or the initial ones of `seed` where it names none. */

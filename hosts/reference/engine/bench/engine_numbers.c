@@ -64,7 +64,7 @@ static int run(const dukd_graph *g, const dukd_exec_spec *spec, dukd_precision p
         !read_numbers(&cotangent, folder, "cotangent", out_count))
         goto fail;
     const float *d_output = cotangent.data;
-    status = dukd_engine_create(&e, "auto", 0, f);
+    status = dukd_engine_create(&e, "onednn", 0, f);
     if (status == DUKD_DONE) status = dukd_network_create(&n, e, g, precision, f);
     if (status == DUKD_DONE) status = dukd_network_set_weights(n, weights.data, f);
     if (status == DUKD_DONE) status = dukd_network_compile(n, spec, &x, f);

@@ -134,6 +134,21 @@ __global__ void __launch_bounds__(THREADS)
     }
 }
 
+/* The way back: a view += what is dense. */
+__global__ void __launch_bounds__(THREADS)
+    scatter_rows(const view t, float *out, const float *x, int64_t rows) {
+    const int64_t step = static_cast<int64_t>(gridDim.x) * 8, width = t.shape[3];
+    for (int64_t row = static_cast<int64_t>(blockIdx.x) * 8 + threadIdx.y; row < rows; row += step) {
+        const int64_t h = row % t.shape[2], plane = row / t.shape[2], c = plane % t.shape[1],
+                      n = plane / t.shape[1];
+        float *to = out + n * t.stride[0] + c * t.stride[1] + h * t.stride[2];
+        const float *from = x + row * width;
+        for (int64_t w = static_cast<int64_t>(blockIdx.y) * 32 + threadIdx.x; w < width;
+             w += static_cast<int64_t>(gridDim.y) * 32)
+            to[w * t.stride[3]] += from[w];
+    }
+}
+
 /* Dimension d becomes a part of d + 1 where a step of it is as far as all steps of d + 1. */
 view joined(const int64_t shape[4], const int64_t strides[4]) {
     view t;
@@ -192,6 +207,16 @@ extern "C" int gpu_array_gather(void *stream, float *out, const float *x, const 
     if (rows <= 0 || t.shape[3] <= 0) return 0;
     DUKD_LAUNCH(gather_rows, dim3(blocks_for(rows, 8), blocks_for(t.shape[3], 32, rows < 64 ? 1024 : 1)),
                 dim3(32, 8), 0, stream, t, out, x, rows);
+    return static_cast<int>(cudaGetLastError());
+}
+
+extern "C" int gpu_array_scatter_add(void *stream, float *to, const float *x, const int64_t shape[4],
+                                     const int64_t strides[4]) {
+    const view t = joined(shape, strides);
+    const int64_t rows = t.shape[0] * t.shape[1] * t.shape[2];
+    if (rows <= 0 || t.shape[3] <= 0) return 0;
+    DUKD_LAUNCH(scatter_rows, dim3(blocks_for(rows, 8), blocks_for(t.shape[3], 32, rows < 64 ? 1024 : 1)),
+                dim3(32, 8), 0, stream, t, to, x, rows);
     return static_cast<int>(cudaGetLastError());
 }
 

@@ -90,6 +90,11 @@ static int array_gather(void *engine, float *out, const float *x, const int64_t 
     ENQUEUE("gathering a tensor", gpu_array_gather(e->stream, out, x, shape, strides));
 }
 
+static int array_scatter_add(void *engine, float *to, const float *x, const int64_t shape[4],
+                             const int64_t strides[4], dukd_failure *f) {
+    ENQUEUE("adding to a tensor", gpu_array_scatter_add(e->stream, to, x, shape, strides));
+}
+
 static int array_adam(void *engine, const dukd_optimizer_scalars *s, const int32_t *broken, const float *g,
                       float *m, float *v, float *w, int64_t count, dukd_failure *f) {
     ENQUEUE("a step of Adam", gpu_array_adam(e->stream, s, broken, g, m, v, w, count));
@@ -117,6 +122,7 @@ const dukd_array_ops gpu_array_ops = {
     .scale = array_scale,
     .note_nonfinite = array_note_nonfinite,
     .gather = array_gather,
+    .scatter_add = array_scatter_add,
     .adam = array_adam,
     .descend = array_descend,
     .average = array_average,

@@ -114,6 +114,8 @@ int gpu_array_scale(void *stream, float *x, float factor, int64_t count);
 int gpu_array_note_nonfinite(void *stream, const float *x, int64_t count, int32_t *flag);
 int gpu_array_gather(void *stream, float *out, const float *x, const int64_t shape[4],
                      const int64_t strides[4]);
+int gpu_array_scatter_add(void *stream, float *to, const float *x, const int64_t shape[4],
+                          const int64_t strides[4]);
 int gpu_array_adam(void *stream, const dukd_optimizer_scalars *s, const int32_t *broken, const float *g,
                    float *m, float *v, float *w, int64_t count);
 int gpu_array_descend(void *stream, const dukd_optimizer_scalars *s, const int32_t *broken, const float *g,
