@@ -299,6 +299,8 @@ static int every_call(int64_t i, void *stream) {
         return gpu_array_descend(stream, NULL, NULL, x, x, 8);
     case 5:
         return gpu_array_average(stream, NULL, x, x, 1, 1, 8);
+    case 6:
+        return gpu_array_scatter_add(stream, x, x, one, strides);
     default:
         return gpu_array_gather(stream, x, x, one, strides);
     }
@@ -306,7 +308,7 @@ static int every_call(int64_t i, void *stream) {
 
 static void test_failures(void **state) {
     (void)state;
-    gpu_check_failures(every_call, 7);
+    gpu_check_failures(every_call, 8);
 }
 
 int main(void) {

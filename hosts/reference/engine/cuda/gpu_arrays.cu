@@ -245,5 +245,5 @@ extern "C" int gpu_load_arrays(void) {
     return load_kernels(array_each<add, 4>, array_each<add, 1>, array_each<scale, 4>, array_each<scale, 1>,
                         array_each<note, 4>, array_each<note, 1>, array_each<adam, 4>, array_each<adam, 1>,
                         array_each<descend, 4>, array_each<descend, 1>, array_each<average, 4>,
-                        array_each<average, 1>, gather_rows);
+                        array_each<average, 1>, gather_rows, scatter_rows);
 }
