@@ -9,6 +9,8 @@
 
 #include <cuda_bf16.h>
 
+#include <type_traits>
+
 namespace gpu {
 
 static __device__ __forceinline__ float float_of(uint32_t bits) {
