@@ -66,7 +66,7 @@ static void session_says(const char *option, int32_t code, const char *expected)
 
 static void each_lack_has_its_message(void **state) {
     (void)state;
-    query_says("2 devices; device 0: emulated device 0, compute capability 7.5, driver for CUDA 13.0");
+    query_says("2 devices; device 0: emulated device 0, compute capability 8.0, driver for CUDA 13.0");
     static const struct {
         int32_t devices, driver;
         const char *expected;

@@ -36,7 +36,7 @@ EMULATION_EXPORT int64_t emulation_alive(void);
 
 /* The machine: its devices (at most 2) and the CUDA version of its driver (13000; 0: no driver). */
 EMULATION_EXPORT void emulation_machine(int32_t devices, int32_t driver);
-/* Ten times the devices' compute capability (75). */
+/* Ten times the devices' compute capability (80 in the beginning). */
 EMULATION_EXPORT void emulation_capability(int32_t ten_times);
 
 /* For doubles of libraries that compute on the device: work(ctx) takes its place in the stream, or in the graph that the stream is captured

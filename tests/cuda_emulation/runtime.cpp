@@ -48,7 +48,7 @@ struct stream {
 };
 
 std::recursive_mutex lock;
-int devices = 2, driver = 13000, capability = 75, current_device;
+int devices = 2, driver = 13000, capability = 80, current_device;
 cudaError_t last_error = cudaSuccess;
 stream default_stream[2];
 std::set<stream *> streams;

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "engine/arrays.h"
 #include "support/compare.h"
 #include "support/fill.h"
 
@@ -69,6 +70,38 @@ static double worst_parameter(const engine_case *c, const float *got, const doub
     return worst;
 }
 
+const char *engine_case_engine(void) {
+    const char *name = getenv("DUKD_TEST_ENGINE");
+    return name && *name ? name : "onednn";
+}
+
+/* An array in the engine's memory, zeros or as `from`. */
+static float *placed(dukd_engine *e, const float *from, int64_t count) {
+    dukd_failure f = {0};
+    void *p;
+    done(dukd_engine_alloc(e, count * (int64_t)sizeof(float), "a test", &p, &f), &f);
+    if (from) done(dukd_engine_upload(e, p, from, count * (int64_t)sizeof(float), &f), &f);
+    return p;
+}
+
+static void fetch(dukd_engine *e, float *to, const float *from, int64_t count) {
+    dukd_failure f = {0};
+    done(dukd_engine_download(e, to, from, count * (int64_t)sizeof(float), &f), &f);
+}
+
+/* Runs forward in the engine's memory: outputs as on the host. */
+static void forward(dukd_engine *e, dukd_exec *x, const engine_case *c, const float *input, int32_t count,
+                    const dukd_value *values, float *const *device, float *const *outputs) {
+    dukd_failure f = {0};
+    for (int32_t i = 0; i < count; i++) {
+        const int64_t elements = value_count(c, values[i]);
+        dukd_fill_f32(outputs[i], elements, 99, 5, 6);
+        done(dukd_engine_upload(e, device[i], outputs[i], elements * (int64_t)sizeof(float), &f), &f);
+    }
+    done(dukd_exec_forward(x, c->batch, input, device, &f), &f);
+    for (int32_t i = 0; i < count; i++) fetch(e, outputs[i], device[i], value_count(c, values[i]));
+}
+
 engine_errors engine_case_run(const engine_case *c) {
     dukd_failure f = {0};
     dukd_engine *e = NULL;
@@ -105,9 +138,16 @@ engine_errors engine_case_run(const engine_case *c) {
     double *want_input = zeros(input_count, sizeof *want_input);
     dukd_graph_ref_backward(ref, count, values, given, want_weights, want_input);
 
-    done(dukd_engine_create(&e, "onednn", c->threads ? c->threads : 2, &f), &f);
+    done(dukd_engine_create(&e, engine_case_engine(), c->threads ? c->threads : 2, &f), &f);
     done(dukd_network_create(&n, e, c->graph, c->precision, &f), &f);
-    done(dukd_network_set_weights(n, weights, &f), &f);
+    float *in = placed(e, input, input_count), *parameters = placed(e, weights, weight_count),
+          *dropped = placed(e, drops, factors), *results[ENGINE_CASE_OUTPUTS];
+    const float *given_in[ENGINE_CASE_OUTPUTS];
+    for (int32_t i = 0; i < count; i++) {
+        results[i] = placed(e, NULL, value_count(c, values[i]));
+        given_in[i] = given[i] ? placed(e, given[i], value_count(c, values[i])) : NULL;
+    }
+    done(dukd_network_set_weights(n, parameters, &f), &f);
     dukd_exec_spec spec = {.purpose = DUKD_INFER,
                            .batch = c->batch,
                            .height = c->height,
@@ -116,26 +156,34 @@ engine_errors engine_case_run(const engine_case *c) {
                            .outputs = c->outputs};
     engine_errors errors = {0};
     done(dukd_network_compile(n, &spec, &infer, &f), &f);
-    dukd_exec_set_drops(infer, c->drops ? drops : NULL);
-    done(dukd_exec_forward(infer, c->batch, input, outputs, &f), &f);
+    dukd_exec_set_drops(infer, c->drops ? dropped : NULL);
+    forward(e, infer, c, in, count, values, results, outputs);
     errors.infer = worst_output(c, ref, count, values, outputs);
 
-    for (int32_t i = 0; i < count; i++) dukd_fill_f32(outputs[i], value_count(c, values[i]), 99, 5, 6);
     spec.purpose = DUKD_TRAIN;
     done(dukd_network_compile(n, &spec, &train, &f), &f);
-    dukd_exec_set_drops(train, c->drops ? drops : NULL);
-    done(dukd_exec_forward(train, c->batch, input, outputs, &f), &f);
+    dukd_exec_set_drops(train, c->drops ? dropped : NULL);
+    forward(e, train, c, in, count, values, results, outputs);
     errors.train = worst_output(c, ref, count, values, outputs);
 
     float *d_weights = zeros(weight_count + 1, sizeof *d_weights),
           *d_input = zeros(input_count, sizeof *d_input);
-    done(dukd_exec_backward(train, given, d_weights, d_input, &f), &f);
+    float *d_parameters = placed(e, NULL, weight_count), *d_in = placed(e, NULL, input_count);
+    done(dukd_exec_backward(train, given_in, d_parameters, d_in, &f), &f);
+    fetch(e, d_weights, d_parameters, weight_count);
+    fetch(e, d_input, d_in, input_count);
     errors.d_input = gradient_error(d_input, want_input, input_count);
     errors.d_weights = worst_parameter(c, d_weights, want_weights, &errors.d_norm);
     int64_t now;
     dukd_engine_memory(e, &now, &errors.peak_bytes);
 
     dukd_network_destroy(n);
+    for (int32_t i = 0; i < count; i++) {
+        dukd_engine_release(e, results[i]);
+        dukd_engine_release(e, (void *)(uintptr_t)given_in[i]);
+    }
+    float *const arrays[] = {in, parameters, dropped, d_parameters, d_in};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) dukd_engine_release(e, arrays[i]);
     dukd_engine_destroy(e);
     dukd_graph_ref_free(ref);
     for (int32_t i = 0; i < count; i++) {

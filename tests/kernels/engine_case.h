@@ -28,6 +28,9 @@ typedef struct {
     int64_t peak_bytes;
 } engine_errors;
 
+/* The engine that cases run on: what the environment's DUKD_TEST_ENGINE says, else "onednn". */
+const char *engine_case_engine(void);
+
 /* Fails the running test where the engine reports a failure. */
 engine_errors engine_case_run(const engine_case *c);
 

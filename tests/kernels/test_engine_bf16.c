@@ -24,7 +24,7 @@ static int has_bf16(void) {
     dukd_engine *e = NULL;
     dukd_network *n = NULL;
     dukd_graph *g = dukd_edsr_net(16, 1, 2, 1);
-    assert_int_equal(dukd_engine_create(&e, "onednn", 1, &f), DUKD_DONE);
+    assert_int_equal(dukd_engine_create(&e, engine_case_engine(), 1, &f), DUKD_DONE);
     int can = dukd_network_create(&n, e, g, DUKD_BF16, &f) == DUKD_DONE;
     if (!can) print_message("skipped: %s\n", f.message);
     dukd_network_destroy(n);
