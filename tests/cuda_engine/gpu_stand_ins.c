@@ -434,6 +434,10 @@ static void conv(const job *j) {
             put(o->out, s->type, i, (float)(x[i] + (s->has_addend ? get(o->out, s->type, i) : 0)));
     if (s->kind == GPU_CONV_WEIGHTS_GRADIENT)
         for (int64_t i = 0; i < ws; i++) ((float *)o->out)[i] = (float)w[i];
+    if (s->kind == GPU_CONV_WEIGHTS_GRADIENT)
+        emulation_wrote(o->out, ws * 4);
+    else
+        emulation_wrote(o->out, (s->kind == GPU_CONV_FORWARD ? ds : xs) * dukd_type_bytes(s->type));
     free(x);
     free(w);
     free(d);
