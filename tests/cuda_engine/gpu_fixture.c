@@ -108,13 +108,21 @@ void gpu_check_failures(int (*call)(int64_t i, void *stream), int64_t count) {
     skip();
 #else
     for (int64_t i = 0; i < count; i++) {
-        emulation_arm(1, cudaErrorLaunchFailure);
-        emulation_watch(1);
-        const int status = call(i, the_stream);
-        assert_true(emulation_disarm() >= 1);
-        if (status != cudaErrorLaunchFailure)
-            print_error("call %lld: its failure was not told\n", (long long)i);
-        assert_int_equal(status, cudaErrorLaunchFailure);
+        for (int64_t launch = 1;; launch++) {
+            emulation_arm(launch, cudaErrorLaunchFailure);
+            emulation_watch(1);
+            const int status = call(i, the_stream);
+            const int64_t calls = emulation_disarm();
+            assert_true(calls >= 1);
+            if (calls < launch) { /* it has no more */
+                assert_int_equal(status, 0);
+                break;
+            }
+            if (status != cudaErrorLaunchFailure)
+                print_error("call %lld: the failure of its launch %lld was not told\n", (long long)i,
+                            (long long)launch);
+            assert_int_equal(status, cudaErrorLaunchFailure);
+        }
     }
 #endif
 }

@@ -36,7 +36,7 @@ void gpu_free(void *p); /* NULL allowed */
 void gpu_upload(void *to, const void *from, int64_t bytes);
 void gpu_download(void *to, const void *from, int64_t bytes);
 
-/* Every launch fails in turn: call(i, stream) for i < count must return its error. On a device this is a skip. */
+/* Every launch of every call fails in turn: call(i, stream) for i < count must return its error. On a device this is a skip. */
 void gpu_check_failures(int (*call)(int64_t i, void *stream), int64_t count);
 
 /* ---- tensors, NHWC ---- */

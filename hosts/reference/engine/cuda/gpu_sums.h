@@ -78,10 +78,12 @@ static __global__ void __launch_bounds__(EACH_THREADS)
     }
 }
 
-/* out, groups x channels of E: (sum ? out : 0) + factor times the sum of a channel's parts. Threads (channel, every 8th part). */
+/* out, groups x channels of E: (sum ? out : 0) + factor times the sum of a channel's parts, or (root) its square root. Threads (channel,
+ * every 8th part). */
 template <class E>
 static __global__ void __launch_bounds__(EACH_THREADS)
-    finish_sums(typename E::word *out, const float *partial, const sum_shape z, float factor, int sum) {
+    finish_sums(typename E::word *out, const float *partial, const sum_shape z, double factor, int sum,
+                int root) {
     DUKD_SHARED(double, row_sum, [8][32]);
     const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
     const int32_t c = static_cast<int32_t>(blockIdx.x) * 32 + x;
@@ -98,7 +100,8 @@ static __global__ void __launch_bounds__(EACH_THREADS)
         if (y == 0 && c < z.channels) {
             for (int i = 1; i < 8; i++) total += row_sum[i][x];
             typename E::word *to = out + static_cast<int64_t>(group) * z.channels + c;
-            float value = static_cast<float>(total * static_cast<double>(factor));
+            float value = static_cast<float>(total * factor);
+            if (root) value = sqrtf(value);
             if (sum) value += E::from(*to);
             *to = E::to(value);
         }
@@ -116,21 +119,21 @@ template <class S> static int launch_sum_parts(void *stream, const S &s, const s
 }
 
 template <class E>
-static int launch_finish_sums(void *stream, typename E::word *out, const sum_shape &z, float factor, int sum,
-                              const void *scratch) {
+static int launch_finish_sums(void *stream, typename E::word *out, const sum_shape &z, double factor, int sum,
+                              const void *scratch, int root = 0) {
     const unsigned rows = z.groups < 1024 ? static_cast<unsigned>(z.groups) : 1024u;
     DUKD_LAUNCH(finish_sums<E>, dim3(static_cast<unsigned>((z.channels + 31) / 32), rows), dim3(32, 8), 0,
-                stream, out, static_cast<const float *>(scratch), z, factor, sum);
+                stream, out, static_cast<const float *>(scratch), z, factor, sum, root);
     return static_cast<int>(cudaGetLastError());
 }
 
 /* Both; nothing where there is nothing to add. */
 template <class E, class S>
-static int launch_sums(void *stream, typename E::word *out, const S &s, const sum_shape &z, float factor,
-                       int sum, void *scratch) {
+static int launch_sums(void *stream, typename E::word *out, const S &s, const sum_shape &z, double factor,
+                       int sum, void *scratch, int root = 0) {
     if (z.channels <= 0 || z.pixels <= 0 || z.groups <= 0) return 0;
     const int status = launch_sum_parts(stream, s, z, scratch);
-    return status != 0 ? status : launch_finish_sums<E>(stream, out, z, factor, sum, scratch);
+    return status != 0 ? status : launch_finish_sums<E>(stream, out, z, factor, sum, scratch, root);
 }
 
 } // namespace gpu
