@@ -102,7 +102,31 @@ static __device__ __forceinline__ void store(typename E::word *to, const float (
     }
 }
 
+/* Quotients of 0 .. 2^31 - 1 by a number that is known when a kernel is launched: a product and a shift in place of a division. */
+struct divider {
+    uint32_t divisor, factor, shift;
+    __device__ __forceinline__ uint32_t quotient(uint32_t n) const {
+        const uint32_t high = static_cast<uint32_t>((static_cast<uint64_t>(n) * factor) >> 32);
+        return (high + n) >> shift;
+    }
+    /* n becomes the remainder */
+    __device__ __forceinline__ uint32_t split(uint32_t *n) const {
+        const uint32_t q = quotient(*n);
+        *n -= q * divisor;
+        return q;
+    }
+};
+
 /* ---- on the processor ---- */
+
+static inline divider
+divider_of(int64_t d) { /* 1 .. 2^31 - 1; factor = 2^32 (2^shift / d - 1) + 1, with 2^shift >= d */
+    divider v = {static_cast<uint32_t>(d), 0, 0};
+    while ((UINT64_C(1) << v.shift) < static_cast<uint64_t>(d)) v.shift++;
+    const uint64_t over = (UINT64_C(1) << v.shift) - static_cast<uint64_t>(d);
+    v.factor = static_cast<uint32_t>((over << 32) / static_cast<uint64_t>(d) + 1);
+    return v;
+}
 
 template <int V> struct width { static constexpr int value = V; };
 
