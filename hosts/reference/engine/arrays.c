@@ -148,7 +148,7 @@ static int host_average(void *engine, const int32_t *broken, float *ema, const f
     return DUKD_DONE;
 }
 
-static const dukd_array_ops host_ops = {
+const dukd_array_ops dukd_arrays_host = {
     .alloc = host_alloc,
     .release = host_release,
     .upload = host_copy,
@@ -169,7 +169,7 @@ static const dukd_array_ops host_ops = {
 /* ---------------------------------------------------------------- of an engine */
 
 static const dukd_array_ops *ops_of(const dukd_engine *e) {
-    return e->backend->arrays ? e->backend->arrays : &host_ops;
+    return e->backend->arrays ? e->backend->arrays : &dukd_arrays_host;
 }
 
 const dukd_engine_place *dukd_engine_get_place(const dukd_engine *e) {

@@ -61,7 +61,7 @@ int dukd_engine_descend(dukd_engine *e, const dukd_optimizer_scalars *s, const i
 int dukd_engine_average(dukd_engine *e, const int32_t *broken, float *ema, const float *w, float keep,
                         float take, int64_t count, dukd_failure *f);
 
-/* ---- what a backend has for it; NULL in its table: the processor's (host_arrays.h) ---- */
+/* ---- what a backend has for it; NULL in its table: the processor's, dukd_arrays_host ---- */
 typedef struct {
     int (*alloc)(void *engine, int64_t bytes, const char *what, void **out, dukd_failure *f);
     void (*release)(void *engine, void *p);
@@ -84,5 +84,7 @@ typedef struct {
     int (*average)(void *engine, const int32_t *broken, float *ema, const float *w, float keep, float take,
                    int64_t count, dukd_failure *f);
 } dukd_array_ops;
+
+extern const dukd_array_ops dukd_arrays_host; /* arrays.c; `engine` is not looked at */
 
 #endif
