@@ -49,16 +49,6 @@ EMULATION_EXPORT void emulation_wrote(const void *p, int64_t bytes);
 /* 1: [p, p + bytes) lies in one allocation of the device that is current. */
 EMULATION_EXPORT int32_t emulation_is_device(const void *p, int64_t bytes);
 
-/* Work of a library's double: `run` is called with `argument` when the stream gets to it, as often as a graph that captured it is
- * launched, and `release` when nothing holds it any more. The status is a cudaError_t; where it is not 0, `argument` is released, too. */
-EMULATION_EXPORT int32_t emulation_enqueue(void *stream, void (*run)(void *argument), void (*release)(void *argument),
-                                           void *argument);
-/* Bytes from p to the end of its allocation in device memory; -1: p is not in device memory. */
-EMULATION_EXPORT int64_t emulation_room(const void *p);
-/* What such work has read and written in device memory: for the look at races. */
-EMULATION_EXPORT void emulation_work_reads(const void *p, int64_t size);
-EMULATION_EXPORT void emulation_work_writes(const void *p, int64_t size);
-
 /* 1: accesses of kernels are looked at for races and uninitialised reads. */
 EMULATION_EXPORT int32_t emulation_checks_races(void);
 

@@ -662,31 +662,6 @@ int64_t emulation_alive(void) {
                                                  graphs.size() + executables.size());
 }
 
-int32_t emulation_enqueue(void *handle, void (*run)(void *), void (*release)(void *), void *argument) {
-    std::lock_guard<std::recursive_mutex> guard(lock);
-    const std::shared_ptr<void> held(argument, release);
-    const int device = current_device;
-    return enqueue(static_cast<cudaStream_t>(handle), [=] {
-        memory_open(device);
-        run(held.get());
-        memory_close(device);
-    });
-}
-
-int64_t emulation_room(const void *p) {
-    std::lock_guard<std::recursive_mutex> guard(lock);
-    const allocation *a = memory_find(p);
-    return a == nullptr ? -1 : a->data + a->size - static_cast<const char *>(p);
-}
-
-void emulation_work_reads(const void *p, int64_t size) {
-    shadow_read(p, static_cast<size_t>(size));
-}
-
-void emulation_work_writes(const void *p, int64_t size) {
-    shadow_written(p, static_cast<size_t>(size));
-}
-
 void emulation_machine(int32_t count, int32_t version) {
     devices = count;
     driver = version;

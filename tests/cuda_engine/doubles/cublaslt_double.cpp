@@ -156,12 +156,12 @@ void run(void *argument) {
     const work &w = *static_cast<const work *>(argument);
     const int64_t m = static_cast<int64_t>(w.d.rows), n = static_cast<int64_t>(w.d.columns),
                   k = static_cast<int64_t>(w.p.transpose_a == CUBLAS_OP_T ? w.a.rows : w.a.columns);
-    emulation_work_reads(w.at_a, bytes_of(w.a));
-    emulation_work_reads(w.at_b, bytes_of(w.b));
-    if (w.beta != 0) emulation_work_reads(w.at_c, bytes_of(w.d));
+    emulation_read(w.at_a, bytes_of(w.a));
+    emulation_read(w.at_b, bytes_of(w.b));
+    if (w.beta != 0) emulation_read(w.at_c, bytes_of(w.d));
     if (w.workspace_size > 0) {
         memset(w.workspace, 0xff, w.workspace_size);
-        emulation_work_writes(w.workspace, static_cast<int64_t>(w.workspace_size));
+        emulation_wrote(w.workspace, static_cast<int64_t>(w.workspace_size));
     }
     std::vector<double> sums(static_cast<size_t>(m * n));
     if (w.beta != 0) {
@@ -186,9 +186,10 @@ void run(void *argument) {
     const double off = w.algorithm == ALGORITHM_GOOD ? 1 : 1.01; /* what should not have been taken is seen */
     for (int64_t j = 0; j < n; j++) {
         for (int64_t i = 0; i < m; i++)
-            store(w.at_d, w.d.type, i + j * w.d.leading, off * epilogue(w, sums[static_cast<size_t>(i + j * m)], i));
+            store(w.at_d, w.d.type, i + j * w.d.leading,
+                  off * epilogue(w, sums[static_cast<size_t>(i + j * m)], i));
     }
-    emulation_work_writes(w.at_d, bytes_of(w.d));
+    emulation_wrote(w.at_d, bytes_of(w.d));
 }
 
 void release(void *argument) {
@@ -197,16 +198,21 @@ void release(void *argument) {
 
 /* Whether the matrices of a product go together. */
 bool agree(const product &p, const matrix &a, const matrix &b, const matrix &c, const matrix &d) {
-    const uint64_t m = p.transpose_a == CUBLAS_OP_T ? a.columns : a.rows, k = p.transpose_a == CUBLAS_OP_T ? a.rows : a.columns,
-                   kb = p.transpose_b == CUBLAS_OP_T ? b.columns : b.rows, n = p.transpose_b == CUBLAS_OP_T ? b.rows : b.columns;
-    return k == kb && d.rows == m && d.columns == n && c.rows == m && c.columns == n && c.type == d.type && a.type == b.type;
+    const uint64_t m = p.transpose_a == CUBLAS_OP_T ? a.columns : a.rows,
+                   k = p.transpose_a == CUBLAS_OP_T ? a.rows : a.columns,
+                   kb = p.transpose_b == CUBLAS_OP_T ? b.columns : b.rows,
+                   n = p.transpose_b == CUBLAS_OP_T ? b.rows : b.columns;
+    return k == kb && d.rows == m && d.columns == n && c.rows == m && c.columns == n && c.type == d.type &&
+           a.type == b.type;
 }
 
 bool supported(const product &p, const matrix &a, const matrix &d) {
     const int32_t refused = doubles_refused();
-    if ((refused & DOUBLES_NO_PRODUCT) != 0 || ((refused & DOUBLES_NO_MIXED) != 0 && a.type != d.type)) return false;
+    if ((refused & DOUBLES_NO_PRODUCT) != 0 || ((refused & DOUBLES_NO_MIXED) != 0 && a.type != d.type))
+        return false;
     if ((p.epilogue & CUBLASLT_EPILOGUE_BIAS) != 0 && p.bias == nullptr) return false;
-    return (refused & DOUBLES_NO_MIXED_BIAS) == 0 || (p.epilogue & CUBLASLT_EPILOGUE_BIAS) == 0 || d.type == p.bias_type;
+    return (refused & DOUBLES_NO_MIXED_BIAS) == 0 || (p.epilogue & CUBLASLT_EPILOGUE_BIAS) == 0 ||
+           d.type == p.bias_type;
 }
 
 template <class T> T *known(const std::set<void *> &all, const void *p) {
@@ -240,7 +246,9 @@ size_t CUBLASWINAPI cublasLtGetVersion(void) {
 
 const char *CUBLASWINAPI cublasLtGetStatusString(cublasStatus_t status) {
     if (real() != nullptr) return real()->status_string(status);
-    return status == CUBLAS_STATUS_SUCCESS ? "success" : status == CUBLAS_STATUS_NOT_SUPPORTED ? "not supported" : "an error";
+    return status == CUBLAS_STATUS_SUCCESS         ? "success"
+           : status == CUBLAS_STATUS_NOT_SUPPORTED ? "not supported"
+                                                   : "an error";
 }
 
 cublasStatus_t CUBLASWINAPI cublasLtCreate(cublasLtHandle_t *out) {
@@ -258,10 +266,11 @@ cublasStatus_t CUBLASWINAPI cublasLtDestroy(cublasLtHandle_t h) {
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t CUBLASWINAPI cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *out, cudaDataType type, uint64_t rows,
-                                                       uint64_t columns, int64_t leading) {
+cublasStatus_t CUBLASWINAPI cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *out, cudaDataType type,
+                                                       uint64_t rows, uint64_t columns, int64_t leading) {
     CALL;
-    if ((type != CUDA_R_32F && type != CUDA_R_16BF) || rows < 1 || columns < 1 || leading < static_cast<int64_t>(rows))
+    if ((type != CUDA_R_32F && type != CUDA_R_16BF) || rows < 1 || columns < 1 ||
+        leading < static_cast<int64_t>(rows))
         return CUBLAS_STATUS_INVALID_VALUE;
     std::unique_ptr<matrix> m(new matrix{type, rows, columns, leading});
     if (real() != nullptr) {
@@ -305,7 +314,8 @@ cublasStatus_t CUBLASWINAPI cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc)
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t CUBLASWINAPI cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t name,
+cublasStatus_t CUBLASWINAPI cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
+                                                           cublasLtMatmulDescAttributes_t name,
                                                            const void *data, size_t size) {
     CALL;
     product *p = known<product>(products, desc);
@@ -382,19 +392,24 @@ cublasStatus_t CUBLASWINAPI cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t h, c
                                                            cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                                            cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
                                                            cublasLtMatmulPreference_t pref, int asked,
-                                                           cublasLtMatmulHeuristicResult_t results[], int *count) {
+                                                           cublasLtMatmulHeuristicResult_t results[],
+                                                           int *count) {
     CALL;
     const product *p = known<product>(products, desc);
-    const matrix *ma = known<matrix>(matrices, a), *mb = known<matrix>(matrices, b), *mc = known<matrix>(matrices, c),
-                 *md = known<matrix>(matrices, d);
+    const matrix *ma = known<matrix>(matrices, a), *mb = known<matrix>(matrices, b),
+                 *mc = known<matrix>(matrices, c), *md = known<matrix>(matrices, d);
     const preference *pr = known<preference>(preferences, pref);
     *count = 0;
-    if (handles.count(h) == 0 || !p || !ma || !mb || !mc || !md || !pr || asked < 1) return CUBLAS_STATUS_INVALID_VALUE;
+    if (handles.count(h) == 0 || !p || !ma || !mb || !mc || !md || !pr || asked < 1)
+        return CUBLAS_STATUS_INVALID_VALUE;
     if (!agree(*p, *ma, *mb, *mc, *md)) return CUBLAS_STATUS_INVALID_VALUE;
     if (!supported(*p, *ma, *md)) return CUBLAS_STATUS_NOT_SUPPORTED;
     doubles_note("cuBLASLt: heuristics", 0);
-    for (uint64_t algorithm = ALGORITHM_OUTPUT_SUMS; algorithm <= ALGORITHM_GOOD && *count < asked; algorithm++) {
-        if (algorithm == ALGORITHM_OUTPUT_SUMS && (pr->reductions & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE) == 0) continue;
+    for (uint64_t algorithm = ALGORITHM_OUTPUT_SUMS; algorithm <= ALGORITHM_GOOD && *count < asked;
+         algorithm++) {
+        if (algorithm == ALGORITHM_OUTPUT_SUMS &&
+            (pr->reductions & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE) == 0)
+            continue;
         cublasLtMatmulHeuristicResult_t r = {};
         r.algo.data[0] = algorithm;
         r.workspaceSize = algorithm == ALGORITHM_LARGE ? size_t(1) << 40 : good_workspace;
@@ -404,40 +419,47 @@ cublasStatus_t CUBLASWINAPI cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t h, c
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t CUBLASWINAPI cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t desc, const void *alpha, const void *a,
-                                           cublasLtMatrixLayout_t a_layout, const void *b, cublasLtMatrixLayout_t b_layout,
-                                           const void *beta, const void *c, cublasLtMatrixLayout_t c_layout, void *d,
-                                           cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algorithm,
-                                           void *workspace, size_t workspace_size, cudaStream_t stream) {
+cublasStatus_t CUBLASWINAPI cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t desc, const void *alpha,
+                                           const void *a, cublasLtMatrixLayout_t a_layout, const void *b,
+                                           cublasLtMatrixLayout_t b_layout, const void *beta, const void *c,
+                                           cublasLtMatrixLayout_t c_layout, void *d,
+                                           cublasLtMatrixLayout_t d_layout,
+                                           const cublasLtMatmulAlgo_t *algorithm, void *workspace,
+                                           size_t workspace_size, cudaStream_t stream) {
     CALL;
     const product *p = known<product>(products, desc);
     const matrix *ma = known<matrix>(matrices, a_layout), *mb = known<matrix>(matrices, b_layout),
                  *mc = known<matrix>(matrices, c_layout), *md = known<matrix>(matrices, d_layout);
     if (handles.count(h) == 0 || !p || !ma || !mb || !mc || !md || !algorithm || !alpha || !beta)
         return CUBLAS_STATUS_INVALID_VALUE;
-    if (emulation_room(alpha) >= 0 || emulation_room(beta) >= 0) return CUBLAS_STATUS_INVALID_VALUE; /* pointer mode: host */
+    if (emulation_is_device(alpha, 1) != 0 || emulation_is_device(beta, 1) != 0)
+        return CUBLAS_STATUS_INVALID_VALUE; /* pointer mode: host */
     if (!agree(*p, *ma, *mb, *mc, *md)) return CUBLAS_STATUS_INVALID_VALUE;
     if (!supported(*p, *ma, *md)) return CUBLAS_STATUS_NOT_SUPPORTED;
-    std::unique_ptr<work> w(new work{*p, *ma, *mb, *md, static_cast<const char *>(a), static_cast<const char *>(b),
-                                     static_cast<const char *>(c), static_cast<char *>(d), static_cast<char *>(workspace),
-                                     workspace_size, *static_cast<const float *>(alpha), *static_cast<const float *>(beta),
-                                     algorithm->data[0]});
+    std::unique_ptr<work> w(new work{
+        *p, *ma, *mb, *md, static_cast<const char *>(a), static_cast<const char *>(b),
+        static_cast<const char *>(c), static_cast<char *>(d), static_cast<char *>(workspace), workspace_size,
+        *static_cast<const float *>(alpha), *static_cast<const float *>(beta), algorithm->data[0]});
     const bool biased = (p->epilogue & CUBLASLT_EPILOGUE_BIAS) != 0;
-    if (emulation_room(a) < bytes_of(*ma) || emulation_room(b) < bytes_of(*mb) || emulation_room(d) < bytes_of(*md) ||
-        (w->beta != 0 && emulation_room(c) < bytes_of(*md)) ||
-        (biased && emulation_room(p->bias) < static_cast<int64_t>(md->rows) * size_of(p->bias_type)))
+    if (emulation_is_device(a, bytes_of(*ma)) == 0 || emulation_is_device(b, bytes_of(*mb)) == 0 ||
+        emulation_is_device(d, bytes_of(*md)) == 0 ||
+        (w->beta != 0 && emulation_is_device(c, bytes_of(*md)) == 0) ||
+        (biased && emulation_is_device(p->bias, static_cast<int64_t>(md->rows) * size_of(p->bias_type)) == 0))
         return CUBLAS_STATUS_INVALID_VALUE; /* not in device memory, or longer than its memory */
     if (biased && !p->has_bias_type && md->type != CUDA_R_32F) w->p.bias_type = md->type;
-    if (w->algorithm < ALGORITHM_OUTPUT_SUMS || w->algorithm > ALGORITHM_GOOD || workspace_size < good_workspace ||
-        emulation_room(workspace) < static_cast<int64_t>(workspace_size))
+    if (w->algorithm < ALGORITHM_OUTPUT_SUMS || w->algorithm > ALGORITHM_GOOD ||
+        workspace_size < good_workspace ||
+        emulation_is_device(workspace, static_cast<int64_t>(workspace_size)) == 0)
         return CUBLAS_STATUS_INVALID_VALUE;
-    if ((d == a || d == b) || (w->beta != 0 && c != d && reinterpret_cast<uintptr_t>(c) % 16 != 0)) return CUBLAS_STATUS_INVALID_VALUE;
+    if ((d == a || d == b) || (w->beta != 0 && c != d && reinterpret_cast<uintptr_t>(c) % 16 != 0))
+        return CUBLAS_STATUS_INVALID_VALUE;
     doubles_note("cuBLASLt: product run", 0);
     doubles_log *log = doubles_log_mutable();
     log->products++;
     log->epilogue = p->epilogue;
     log->compute = p->compute;
-    return emulation_enqueue(stream, run, release, w.release()) == 0 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
+    return emulation_enqueue(stream, run, release, w.release()) == 0 ? CUBLAS_STATUS_SUCCESS
+                                                                     : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
 } // extern "C"

@@ -146,31 +146,37 @@ static void note(const node &n, const char *what) {
     doubles_note(text, n.real != nullptr);
 }
 
-static cudnnStatus_t set(node &n, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t count,
-                         const void *data) {
-    if (n.finalized) return refuse(CUDNN_STATUS_NOT_INITIALIZED, "an attribute of a descriptor that is finalized");
+static cudnnStatus_t set(node &n, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
+                         int64_t count, const void *data) {
+    if (n.finalized)
+        return refuse(CUDNN_STATUS_NOT_INITIALIZED, "an attribute of a descriptor that is finalized");
     attribute a = {type, count, {}, {}};
     std::vector<cudnnBackendDescriptor_t> reals;
     if (type == CUDNN_TYPE_BACKEND_DESCRIPTOR) {
         const auto *list = static_cast<const cudnnBackendDescriptor_t *>(data);
         for (int64_t i = 0; i < count; i++) {
             const node_ref of = node_of(list[i]);
-            if (of == nullptr) return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "a descriptor that is not there");
-            if (!of->finalized) return refuse(CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, "a descriptor that is not finalized");
+            if (of == nullptr)
+                return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "a descriptor that is not there");
+            if (!of->finalized)
+                return refuse(CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, "a descriptor that is not finalized");
             a.nodes.push_back(of);
             reals.push_back(of->real);
         }
     } else {
         const size_t size = size_of(type);
-        if (size == 0 || data == nullptr) return refuse(CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE, "a type of an attribute");
-        a.bytes.assign(static_cast<const char *>(data), static_cast<const char *>(data) + size * static_cast<size_t>(count));
+        if (size == 0 || data == nullptr)
+            return refuse(CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE, "a type of an attribute");
+        a.bytes.assign(static_cast<const char *>(data),
+                       static_cast<const char *>(data) + size * static_cast<size_t>(count));
     }
     if (type == CUDNN_TYPE_HANDLE) {
         handle *h;
         memcpy(&h, data, sizeof h);
         if (handles.count(h) == 0) return refuse(CUDNN_STATUS_BAD_PARAM, "a handle that is not there");
     } else if (n.real != nullptr) {
-        const cudnnStatus_t status = real()->set(n.real, name, type, count, reals.empty() ? data : reals.data());
+        const cudnnStatus_t status =
+            real()->set(n.real, name, type, count, reals.empty() ? data : reals.data());
         if (status != CUDNN_STATUS_SUCCESS) return refuse_real(status);
     }
     n.attributes[name] = a;
@@ -200,7 +206,8 @@ static cudnnStatus_t finalize(node &n) {
 using namespace cudnn_double;
 
 #define CALL                                                                                                 \
-    if (doubles_told_to_fail(__func__) != 0) return refuse(CUDNN_STATUS_INTERNAL_ERROR, "a failure that was asked for")
+    if (doubles_told_to_fail(__func__) != 0)                                                                 \
+    return refuse(CUDNN_STATUS_INTERNAL_ERROR, "a failure that was asked for")
 
 #pragma GCC visibility push(default)
 extern "C" {
@@ -248,9 +255,11 @@ cudnnStatus_t CUDNNWINAPI cudnnSetStream(cudnnHandle_t h, cudaStream_t stream) {
     return CUDNN_STATUS_SUCCESS;
 }
 
-cudnnStatus_t CUDNNWINAPI cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t *out) {
+cudnnStatus_t CUDNNWINAPI cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
+                                                       cudnnBackendDescriptor_t *out) {
     CALL;
-    if (type_name(type) == nullptr) return refuse(CUDNN_STATUS_NOT_SUPPORTED, "a descriptor that the double does not know");
+    if (type_name(type) == nullptr)
+        return refuse(CUDNN_STATUS_NOT_SUPPORTED, "a descriptor that the double does not know");
     const node_ref n = std::make_shared<node>();
     n->type = type;
     if (real() != nullptr && (!needs_device(type) || doubles_device_json() != nullptr)) {
@@ -273,17 +282,20 @@ cudnnStatus_t CUDNNWINAPI cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t
     return CUDNN_STATUS_SUCCESS;
 }
 
-cudnnStatus_t CUDNNWINAPI cudnnBackendSetAttribute(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
-                                                   cudnnBackendAttributeType_t type, int64_t count, const void *data) {
+cudnnStatus_t CUDNNWINAPI cudnnBackendSetAttribute(cudnnBackendDescriptor_t d,
+                                                   cudnnBackendAttributeName_t name,
+                                                   cudnnBackendAttributeType_t type, int64_t count,
+                                                   const void *data) {
     CALL;
     const node_ref n = node_of(d);
     if (n == nullptr) return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "no descriptor");
     return set(*n, name, type, count, data);
 }
 
-cudnnStatus_t CUDNNWINAPI cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d, cudnnBackendAttributeName_t name,
-                                                   cudnnBackendAttributeType_t type, int64_t room, int64_t *count,
-                                                   void *out) {
+cudnnStatus_t CUDNNWINAPI cudnnBackendGetAttribute(cudnnBackendDescriptor_t const d,
+                                                   cudnnBackendAttributeName_t name,
+                                                   cudnnBackendAttributeType_t type, int64_t room,
+                                                   int64_t *count, void *out) {
     CALL;
     const node_ref n = node_of(d);
     if (n == nullptr) return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "no descriptor");

@@ -86,7 +86,7 @@ tensor_values read(const work &w, const shape &s, std::map<int64_t, tensor_value
             out[i] = rounded(static_cast<float>(out[i]), 10); /* TF32; bf16 is exact in it */
         }
     }
-    emulation_work_reads(o.at, bytes_of(s));
+    emulation_read(o.at, bytes_of(s));
     return out;
 }
 
@@ -100,11 +100,12 @@ void write(const work &w, const shape &s, const tensor_values &from, std::map<in
     double off = 1;
     static int run;
     if (has_note(w.config, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)) off += 1e-2 * (1 + run++ % 2);
-    if (has_note(w.config, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION) || has_note(w.config, CUDNN_NUMERICAL_NOTE_FFT) ||
+    if (has_note(w.config, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION) ||
+        has_note(w.config, CUDNN_NUMERICAL_NOTE_FFT) ||
         has_note(w.config, CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6))
         off += 1e-2;
     for (size_t i = 0; i < from.size(); i++) store(o, static_cast<int64_t>(i), from[i] * off);
-    emulation_work_writes(o.at, bytes_of(s));
+    emulation_wrote(o.at, bytes_of(s));
 }
 
 int64_t at(const shape &s, int64_t n, int64_t c, int64_t h, int64_t w) {
@@ -112,7 +113,8 @@ int64_t at(const shape &s, int64_t n, int64_t c, int64_t h, int64_t w) {
 }
 
 /* Calls term(index into x, into w, into y) for every product of the convolution. */
-template <class F> void each_product(const shape &x, const shape &w, const shape &y, const node &conv, F term) {
+template <class F>
+void each_product(const shape &x, const shape &w, const shape &y, const node &conv, F term) {
     int64_t stride[2], pad[2];
     (void)values(conv, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, 2, stride);
     (void)values(conv, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, 2, pad);
@@ -127,7 +129,8 @@ template <class F> void each_product(const shape &x, const shape &w, const shape
                             if (ih < 0 || ih >= x.dims[2] || iw < 0 || iw >= x.dims[3]) continue;
                             for (int64_t c = 0; c < group_in; c++)
                                 term(static_cast<size_t>(at(x, n, k / group_out * group_in + c, ih, iw)),
-                                     static_cast<size_t>(at(w, k, c, r, q)), static_cast<size_t>(at(y, n, k, oh, ow)));
+                                     static_cast<size_t>(at(w, k, c, r, q)),
+                                     static_cast<size_t>(at(y, n, k, oh, ow)));
                         }
                     }
                 }
@@ -196,8 +199,10 @@ void run_pointwise(const work &job, const node &op, std::map<int64_t, tensor_val
     for (int64_t i = 0; i < static_cast<int64_t>(v.size()); i++) {
         double &to = v[static_cast<size_t>(i)];
         const int64_t c = i % y.dims[1]; /* NHWC */
-        to = second == nullptr ? activation(*kind, mode, to)
-                               : to + b[static_cast<size_t>(z.dims[0] * z.dims[2] * z.dims[3] == 1 && z.elements() == y.dims[1] ? c : i)];
+        to = second == nullptr
+                 ? activation(*kind, mode, to)
+                 : to + b[static_cast<size_t>(
+                            z.dims[0] * z.dims[2] * z.dims[3] == 1 && z.elements() == y.dims[1] ? c : i)];
     }
     write(job, y, v, made);
 }
@@ -207,7 +212,7 @@ void run(void *argument) {
     std::map<int64_t, tensor_values> made;
     if (job.workspace_size > 0) {
         memset(job.workspace, 0xff, static_cast<size_t>(job.workspace_size));
-        emulation_work_writes(job.workspace, job.workspace_size);
+        emulation_wrote(job.workspace, job.workspace_size);
     }
     const size_t count = children(*job.graph, CUDNN_ATTR_OPERATIONGRAPH_OPS);
     /* What is written is unknown from the beginning, not only when the operation that writes it comes. */
@@ -249,8 +254,8 @@ void add_operands(const node &graph, std::map<int64_t, operand> *out) {
 } // namespace
 
 cudnnStatus_t execute(cudaStream_t stream, const node_ref &plan, const node_ref &pack) {
-    if (plan->type != CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR || pack->type != CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR ||
-        !plan->finalized || !pack->finalized)
+    if (plan->type != CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR ||
+        pack->type != CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR || !plan->finalized || !pack->finalized)
         return refuse(CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, "a plan or variant pack that is not finalized");
     std::unique_ptr<work> job(new work);
     job->graph = plan->graph;
@@ -258,32 +263,39 @@ cudnnStatus_t execute(cudaStream_t stream, const node_ref &plan, const node_ref 
     add_operands(*job->graph, &job->operands);
     const auto ids = pack->attributes.find(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS),
                pointers = pack->attributes.find(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
-    if (ids == pack->attributes.end() || pointers == pack->attributes.end() || ids->second.count != pointers->second.count)
+    if (ids == pack->attributes.end() || pointers == pack->attributes.end() ||
+        ids->second.count != pointers->second.count)
         return refuse(CUDNN_STATUS_BAD_PARAM, "a variant pack without as many pointers as ids");
     for (int64_t i = 0; i < ids->second.count; i++) {
         int64_t id;
         memcpy(&id, ids->second.bytes.data() + 8 * i, 8);
         const auto found = job->operands.find(id);
-        if (found == job->operands.end() || found->second.s.is_virtual) return refuse(CUDNN_STATUS_BAD_PARAM, "an id that is not the graph's");
+        if (found == job->operands.end() || found->second.s.is_virtual)
+            return refuse(CUDNN_STATUS_BAD_PARAM, "an id that is not the graph's");
         memcpy(&found->second.at, pointers->second.bytes.data() + 8 * i, 8);
     }
     for (const auto &o : job->operands) {
         const shape &s = o.second.s;
         if (s.is_virtual) continue;
-        if (o.second.at == nullptr) return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "a tensor without a pointer");
+        if (o.second.at == nullptr)
+            return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "a tensor without a pointer");
         if (reinterpret_cast<uintptr_t>(o.second.at) % static_cast<uintptr_t>(s.alignment) != 0)
-            return refuse(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER, "a tensor that is not aligned as it says");
-        if (emulation_room(o.second.at) < bytes_of(s))
-            return refuse(CUDNN_STATUS_BAD_PARAM, "a tensor that is not in device memory, or longer than its memory");
+            return refuse(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER,
+                          "a tensor that is not aligned as it says");
+        if (emulation_is_device(o.second.at, bytes_of(s)) == 0)
+            return refuse(CUDNN_STATUS_BAD_PARAM,
+                          "a tensor that is not in device memory, or longer than its memory");
     }
     job->workspace_size = engine_of(plan->config).workspace;
     if (plan->real != nullptr) {
         int64_t count = 0;
-        (void)real()->get(plan->real, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &job->workspace_size);
+        (void)real()->get(plan->real, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count,
+                          &job->workspace_size);
     }
     if (job->workspace_size > 0 && (!values(*pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, 1, &job->workspace) ||
-                                    emulation_room(job->workspace) < job->workspace_size))
-        return refuse(CUDNN_STATUS_BAD_PARAM_SIZE_INSUFFICIENT, "the workspace is too small, or not in device memory");
+                                    emulation_is_device(job->workspace, job->workspace_size) == 0))
+        return refuse(CUDNN_STATUS_BAD_PARAM_SIZE_INSUFFICIENT,
+                      "the workspace is too small, or not in device memory");
     doubles_log *log = doubles_log_mutable();
     log->graphs++;
     log->operations = static_cast<int32_t>(children(*job->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS));

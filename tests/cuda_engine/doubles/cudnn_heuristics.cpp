@@ -30,14 +30,16 @@ bool is_pointwise(const node &op) {
 bool supported(const node &graph) {
     const int32_t refused = doubles_refused();
     const size_t count = children(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS);
-    if ((refused & DOUBLES_NO_CONVOLUTION) != 0 || ((refused & DOUBLES_NO_FUSION) != 0 && count > 1)) return false;
+    if ((refused & DOUBLES_NO_CONVOLUTION) != 0 || ((refused & DOUBLES_NO_FUSION) != 0 && count > 1))
+        return false;
     for (size_t i = 0; i < count; i++) {
         const node_ref op = child(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, i);
         conv_parts parts;
         shape x, w, b;
         if (is_pointwise(*op)) {
             const node_ref second = child(*op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC);
-            if ((refused & DOUBLES_NO_FUSED_ADDEND) != 0 && second && read_shape(*second, &b) && b.dims[0] * b.dims[2] * b.dims[3] > 1)
+            if ((refused & DOUBLES_NO_FUSED_ADDEND) != 0 && second && read_shape(*second, &b) &&
+                b.dims[0] * b.dims[2] * b.dims[3] > 1)
                 return false;
         } else if (read_conv(*op, &parts) && read_shape(*parts.x, &x) && read_shape(*parts.w, &w)) {
             if ((refused & DOUBLES_NO_BETA) != 0 && parts.beta != 0) return false;
@@ -82,9 +84,10 @@ const engine_kind &engine_of(int config) {
 
 cudnnStatus_t finalize_heuristics(node &n) {
     n.graph = child(n, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
-    if (!supported(*n.graph)) return refuse(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN, "this graph is not supported");
+    if (!supported(*n.graph))
+        return refuse(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN, "this graph is not supported");
     if (n.real != nullptr) return finalize_on_device(n, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP);
-    int mode;
+    int mode = -1;
     (void)values(n, CUDNN_ATTR_ENGINEHEUR_MODE, 1, &mode);
     if (mode == CUDNN_HEUR_MODE_FALLBACK) {
         n.proposals = 1;
@@ -101,7 +104,8 @@ cudnnStatus_t finalize_plan(node &n) {
     n.graph = config->graph;
     n.config = config->config;
     if (n.real == nullptr) {
-        if (!engine_of(n.config).makes_plan) return refuse(CUDNN_STATUS_NOT_SUPPORTED, "this engine makes no plan");
+        if (!engine_of(n.config).makes_plan)
+            return refuse(CUDNN_STATUS_NOT_SUPPORTED, "this engine makes no plan");
         doubles_plan_made(n.config, engine_of(n.config).workspace, config->proposals);
         return CUDNN_STATUS_SUCCESS;
     }
@@ -112,7 +116,8 @@ cudnnStatus_t finalize_plan(node &n) {
     (void)real()->create(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine);
     (void)real_child(*config, CUDNN_ATTR_ENGINECFG_ENGINE, &engine);
     (void)real()->get(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &count, &index);
-    (void)real()->get(n.real, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &workspace);
+    (void)real()->get(n.real, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count,
+                      &workspace);
     (void)real()->destroy(engine);
     doubles_plan_made(index, workspace, config->proposals);
     return CUDNN_STATUS_SUCCESS;
@@ -131,8 +136,9 @@ static cudnnStatus_t get_configs(const node &n, int64_t room, int64_t *count, vo
     }
     int64_t all = n.proposals;
     if (n.real != nullptr) {
-        const cudnnStatus_t status = real()->get(n.real, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                                                 room, &all, room > 0 ? reals.data() : nullptr);
+        const cudnnStatus_t status =
+            real()->get(n.real, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, room, &all,
+                        room > 0 ? reals.data() : nullptr);
         if (status != CUDNN_STATUS_SUCCESS) return refuse_real(status);
     }
     *count = room > 0 && room < all ? room : all;
@@ -150,13 +156,15 @@ static cudnnStatus_t get_configs(const node &n, int64_t room, int64_t *count, vo
 
 cudnnStatus_t get_of_heuristics(const node &n, cudnnBackendAttributeName_t name, int64_t room, int64_t *count,
                                 void *out) {
-    if (!n.finalized) return refuse(CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, "an attribute of what is not finalized");
+    if (!n.finalized)
+        return refuse(CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, "an attribute of what is not finalized");
     if (n.type == CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR && name == CUDNN_ATTR_ENGINEHEUR_RESULTS)
         return get_configs(n, room, count, out);
     if (n.type == CUDNN_BACKEND_ENGINECFG_DESCRIPTOR && name == CUDNN_ATTR_ENGINECFG_ENGINE && room == 1) {
         const node_ref to = node_of(*static_cast<cudnnBackendDescriptor_t *>(out));
         if (to == nullptr) return refuse(CUDNN_STATUS_BAD_PARAM_DESCRIPTOR_TYPE, "no engine to fill");
-        if (n.real != nullptr && real_child(n, name, &to->real) != CUDNN_STATUS_SUCCESS) return refuse_real(CUDNN_STATUS_BAD_PARAM);
+        if (n.real != nullptr && real_child(n, name, &to->real) != CUDNN_STATUS_SUCCESS)
+            return refuse_real(CUDNN_STATUS_BAD_PARAM);
         to->finalized = true;
         to->config = n.config;
         *count = 1;
@@ -164,7 +172,8 @@ cudnnStatus_t get_of_heuristics(const node &n, cudnnBackendAttributeName_t name,
     }
     if (n.type == CUDNN_BACKEND_ENGINE_DESCRIPTOR && name == CUDNN_ATTR_ENGINE_NUMERICAL_NOTE) {
         if (n.real != nullptr) {
-            const cudnnStatus_t status = real()->get(n.real, name, CUDNN_TYPE_NUMERICAL_NOTE, room, count, out);
+            const cudnnStatus_t status =
+                real()->get(n.real, name, CUDNN_TYPE_NUMERICAL_NOTE, room, count, out);
             return status == CUDNN_STATUS_SUCCESS ? status : refuse_real(status);
         }
         const auto &notes = engine_of(n.config).notes;
@@ -173,11 +182,11 @@ cudnnStatus_t get_of_heuristics(const node &n, cudnnBackendAttributeName_t name,
             static_cast<cudnnBackendNumericalNote_t *>(out)[i] = notes[static_cast<size_t>(i)];
         return CUDNN_STATUS_SUCCESS;
     }
-    if (n.type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR && name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) {
+    if (n.type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR &&
+        name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) {
         *count = 1;
         int64_t workspace = engine_of(n.config).workspace;
-        if (n.real != nullptr)
-            (void)real()->get(n.real, name, CUDNN_TYPE_INT64, 1, count, &workspace);
+        if (n.real != nullptr) (void)real()->get(n.real, name, CUDNN_TYPE_INT64, 1, count, &workspace);
         memcpy(out, &workspace, sizeof workspace);
         return CUDNN_STATUS_SUCCESS;
     }

@@ -20,22 +20,23 @@ DOUBLES_EXPORT void doubles_reset(void);
 
 /* What the device does not support. */
 enum {
-    DOUBLES_NO_FUSION = 1,        /* graphs of several operations */
-    DOUBLES_NO_FUSED_ADDEND = 2,  /* graphs of several operations with a second tensor of the output's shape */
-    DOUBLES_NO_BETA = 4,          /* sums into a gradient */
-    DOUBLES_NO_MIXED = 8,         /* f32 gradients of bf16 operands, by cuDNN and by cuBLASLt */
-    DOUBLES_NO_HEURISTICS = 16,   /* mode A proposes nothing */
-    DOUBLES_NO_CONVOLUTION = 32,  /* cuDNN computes nothing */
-    DOUBLES_NO_PRODUCT = 64,      /* cuBLASLt computes nothing */
-    DOUBLES_NO_MIXED_BIAS = 128,  /* cuBLASLt: an f32 bias for a bf16 output */
-    DOUBLES_NO_DEVICE = 256,      /* no handles */
+    DOUBLES_NO_FUSION = 1,       /* graphs of several operations */
+    DOUBLES_NO_FUSED_ADDEND = 2, /* graphs of several operations with a second tensor of the output's shape */
+    DOUBLES_NO_BETA = 4,         /* sums into a gradient */
+    DOUBLES_NO_MIXED = 8,        /* f32 gradients of bf16 operands, by cuDNN and by cuBLASLt */
+    DOUBLES_NO_HEURISTICS = 16,  /* mode A proposes nothing */
+    DOUBLES_NO_CONVOLUTION = 32, /* cuDNN computes nothing */
+    DOUBLES_NO_PRODUCT = 64,     /* cuBLASLt computes nothing */
+    DOUBLES_NO_MIXED_BIAS = 128, /* cuBLASLt: an f32 bias for a bf16 output */
+    DOUBLES_NO_DEVICE = 256,     /* no handles */
 };
 DOUBLES_EXPORT void doubles_refuse(int32_t what);
 
 /* Calls of both libraries are counted from here on, and the one with number fail_at (from 1; 0: none) fails. */
 DOUBLES_EXPORT void doubles_arm(int64_t fail_at);
-DOUBLES_EXPORT int64_t doubles_disarm(void);           /* the number of calls; nothing fails any more */
-DOUBLES_EXPORT const char *doubles_failed_call(void); /* name of the one that was made to fail last; "" none */
+DOUBLES_EXPORT int64_t doubles_disarm(void); /* the number of calls; nothing fails any more */
+DOUBLES_EXPORT const char *
+doubles_failed_call(void); /* name of the one that was made to fail last; "" none */
 
 /* Descriptors and handles that are there. */
 DOUBLES_EXPORT int64_t doubles_alive(void);
