@@ -38,6 +38,7 @@ void launch(void *stream, dim3 grid, dim3 block, size_t bytes, size_t argument_b
 
 void barrier(int line);
 uint64_t shuffle_down(int line, uint32_t mask, uint64_t value, int delta);
+uint64_t shuffle_xor(int line, uint32_t mask, uint64_t value, int bits);
 int atomic_or(int *p, int x);
 /* Memory of the block, by an address that stands for the array; 0xFF when the block first asks. */
 void *shared(const void *array, size_t size);
@@ -71,6 +72,7 @@ void launch_kernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t bytes, vo
 #define gridDim                          (emulation::here.grid)
 #define __syncthreads()                  emulation::barrier(__LINE__)
 #define __shfl_down_sync(mask, x, delta) emulation_shuffle_down(__LINE__, mask, x, delta)
+#define __shfl_xor_sync(mask, x, bits)   emulation_shuffle_xor(__LINE__, mask, x, bits)
 
 #define atomicOr(p, x) emulation::atomic_or(p, x)
 
@@ -78,6 +80,14 @@ static inline double emulation_shuffle_down(int line, uint32_t mask, double x, i
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
     bits = emulation::shuffle_down(line, mask, bits, delta);
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline float emulation_shuffle_xor(int line, uint32_t mask, float x, int lane_bits) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = static_cast<uint32_t>(emulation::shuffle_xor(line, mask, bits, lane_bits));
     memcpy(&x, &bits, sizeof x);
     return x;
 }

@@ -68,7 +68,8 @@ struct fibre {
     uint32_t mask = 0;
     uint64_t value = 0;
     int delta = 0;
-    void *fake = nullptr; /* AddressSanitizer's */
+    bool exclusive = false; /* the lane is lane ^ delta, not lane + delta */
+    void *fake = nullptr;   /* AddressSanitizer's */
 };
 
 struct shared_array {
@@ -174,7 +175,11 @@ bool release_warps() {
             uint64_t result[32];
             for (size_t other = 0; other < lanes; other++) {
                 const fibre &o = fibres[first + other];
-                const size_t from = other + static_cast<size_t>(o.delta);
+                const size_t delta = static_cast<size_t>(o.delta),
+                             from = o.exclusive ? other ^ delta : other + delta;
+                if (o.exclusive && (mask >> other & 1) != 0 && (from > 31 || (mask >> from & 1) == 0))
+                    die("line %d: lane %zu asks lane %zu, which is not in the mask %08x", o.line, other, from,
+                        mask);
                 result[other] = from < 32 && (mask >> from & 1) != 0 ? fibres[first + from].value : o.value;
             }
             for (size_t other = 0; other < lanes; other++) {
@@ -238,7 +243,7 @@ void barrier(int line) {
     wait_here(false);
 }
 
-uint64_t shuffle_down(int line, uint32_t mask, uint64_t value, int delta) {
+static uint64_t shuffle(int line, uint32_t mask, uint64_t value, int delta, bool exclusive) {
     const uint32_t lane =
         (here.thread.x + here.block_size.x * (here.thread.y + here.block_size.y * here.thread.z)) % 32;
     if ((mask >> lane & 1) == 0) die("line %d: lane %u is not in its own mask %08x", line, lane, mask);
@@ -247,9 +252,18 @@ uint64_t shuffle_down(int line, uint32_t mask, uint64_t value, int delta) {
     self->mask = mask;
     self->value = value;
     self->delta = delta;
+    self->exclusive = exclusive;
     self->now = state::at_warp;
     wait_here(false);
     return self->value;
+}
+
+uint64_t shuffle_down(int line, uint32_t mask, uint64_t value, int delta) {
+    return shuffle(line, mask, value, delta, false);
+}
+
+uint64_t shuffle_xor(int line, uint32_t mask, uint64_t value, int bits) {
+    return shuffle(line, mask, value, bits, true);
 }
 
 void *shared(const void *array, size_t size) {
