@@ -76,7 +76,7 @@ int gpu_place_packed(gpu_network *n, dukd_failure *f) {
     int status = gpu_grow(&memory, n->memory_count, &n->memory_room, sizeof *n->memory, f);
     n->memory = memory;
     dukd_block block = {0};
-    if (status == DUKD_DONE) status = gpu_block_reserve(n->engine, &block, bytes, 0, "packed weights", f);
+    if (status == DUKD_DONE) status = gpu_block_reserve(n->engine, &block, bytes, "packed weights", f);
     if (status != DUKD_DONE) return status;
     n->memory[n->memory_count++] = block;
     char *at = block.data;

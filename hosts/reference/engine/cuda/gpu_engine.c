@@ -162,6 +162,7 @@ static void exec_destroy(void *exec) {
     if (!p) return;
     (void)gpu_enter(p->network->engine, &before, NULL);
     gpu_block_free(p->network->engine, &p->on_device);
+    if (p->network->engine->kept == p) p->network->engine->kept = NULL;
     gpu_leave(before);
     dukd_fused_free(&p->fused);
     free(p->steps);
@@ -177,7 +178,7 @@ static int place_program(gpu_program *p, dukd_failure *f) {
     const int64_t constants = (int64_t)p->constant_count * (int64_t)sizeof *p->constants;
     int status = gpu_place_packed(p->network, f);
     if (status == DUKD_DONE && constants)
-        status = gpu_block_reserve(e, &p->on_device, constants, 0, "a network's constants", f);
+        status = gpu_block_reserve(e, &p->on_device, constants, "a network's constants", f);
     if (status == DUKD_DONE && constants)
         status = gpu_upload(e, p->on_device.data, p->constants, constants, f);
     return status == DUKD_DONE ? gpu_reserve_for(p, f) : status;

@@ -70,7 +70,7 @@ void gpu_block_free(gpu_engine *e, dukd_block *b) {
 }
 
 /* Recordings have the block's address in them. */
-static int retire(gpu_engine *e, dukd_block *b, dukd_failure *f) {
+int gpu_block_retire(gpu_engine *e, dukd_block *b, dukd_failure *f) {
     if (!b->data) return DUKD_DONE;
     if (!e->recordings) {
         gpu_block_free(e, b);
@@ -85,28 +85,15 @@ static int retire(gpu_engine *e, dukd_block *b, dukd_failure *f) {
     return DUKD_DONE;
 }
 
-int gpu_block_reserve(gpu_engine *e, dukd_block *b, int64_t bytes, int keep, const char *what,
-                      dukd_failure *f) {
+int gpu_block_reserve(gpu_engine *e, dukd_block *b, int64_t bytes, const char *what, dukd_failure *f) {
     if (bytes <= b->bytes) return DUKD_DONE;
     if (bytes > INT64_MAX / 2) return dukd_fail_memory(f, what, (unsigned long long)bytes);
-    int status = DUKD_DONE;
-    if (!keep) status = retire(e, b, f);
-    dukd_block larger = {.bytes = round_up(bytes, ALIGNMENT)};
+    int status = gpu_block_retire(e, b, f);
+    const int64_t size = round_up(bytes, ALIGNMENT);
     void *data = NULL;
-    if (status == DUKD_DONE) status = take(e, larger.bytes, what, &data, f);
+    if (status == DUKD_DONE) status = take(e, size, what, &data, f);
     if (status != DUKD_DONE) return status;
-    larger.data = data;
-    if (keep && b->data) {
-        status = gpu_check(
-            (int)cudaMemcpyAsync(data, b->data, (size_t)b->bytes, cudaMemcpyDeviceToDevice, e->stream),
-            "moving a network's activations", f);
-        if (status == DUKD_DONE) status = retire(e, b, f);
-    }
-    if (status != DUKD_DONE) {
-        gpu_block_free(e, &larger);
-        return status;
-    }
-    *b = larger;
+    *b = (dukd_block){.data = data, .bytes = size};
     return DUKD_DONE;
 }
 

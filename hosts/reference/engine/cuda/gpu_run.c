@@ -165,15 +165,40 @@ static int run_range(const run *r, int32_t first, int32_t end, const dukd_gradie
     return DUKD_DONE;
 }
 
+/* A larger arena for training; what the kept forward has left moves. */
+static int grow_train(gpu_engine *e, int64_t bytes, const char *what, dukd_failure *f) {
+    const gpu_program *kept = e->kept;
+    dukd_block larger = {0};
+    int status = gpu_block_reserve(e, &larger, bytes, what, f);
+    for (int32_t i = 0; i < kept->buffer_count && status == DUKD_DONE; i++) {
+        const dukd_buffer *b = &kept->buffers[i];
+        if (b->first >= kept->forward_steps || b->last < kept->forward_steps) continue;
+        status = gpu_check((int)cudaMemcpyAsync(larger.data + b->offset, e->train.data + b->offset,
+                                                (size_t)b->bytes, cudaMemcpyDeviceToDevice, e->stream),
+                           "moving a network's activations", f);
+    }
+    if (status == DUKD_DONE) status = gpu_block_retire(e, &e->train, f);
+    if (status != DUKD_DONE) {
+        gpu_block_free(e, &larger);
+        return status;
+    }
+    e->train = larger;
+    return DUKD_DONE;
+}
+
 int gpu_reserve_for(const gpu_program *p, dukd_failure *f) {
     gpu_engine *e = p->network->engine;
-    const int train = p->purpose == DUKD_TRAIN;
-    int status = gpu_block_reserve(e, train ? &e->train : &e->infer, p->arena_bytes, train && e->kept,
-                                   "a network's activations", f);
+    static const char what[] = "a network's activations";
+    int status;
+    if (p->purpose == DUKD_TRAIN && e->kept && p->arena_bytes > e->train.bytes)
+        status = grow_train(e, p->arena_bytes, what, f);
+    else
+        status =
+            gpu_block_reserve(e, p->purpose == DUKD_TRAIN ? &e->train : &e->infer, p->arena_bytes, what, f);
     if (status == DUKD_DONE)
-        status = gpu_block_reserve(e, &e->scratch, p->scratch_bytes, 0, "an operation's scratch", f);
+        status = gpu_block_reserve(e, &e->scratch, p->scratch_bytes, "an operation's scratch", f);
     if (status == DUKD_DONE)
-        status = gpu_block_reserve(e, &e->gradient, p->gradient_bytes, 0, "a convolution's gradient", f);
+        status = gpu_block_reserve(e, &e->gradient, p->gradient_bytes, "a convolution's gradient", f);
     return status;
 }
 
@@ -187,10 +212,10 @@ int gpu_forward(void *program, int32_t images, const float *input, float *const 
     int status = gpu_enter(e, &before, f);
     if (status != DUKD_DONE) return status;
     p->drops = drops;
-    if (p->purpose == DUKD_TRAIN) e->kept = 0;
+    if (p->purpose == DUKD_TRAIN) e->kept = NULL;
     status = gpu_reserve_for(p, f);
     if (status == DUKD_DONE) status = run_range(&r, 0, p->forward_steps, NULL, f);
-    if (p->purpose == DUKD_TRAIN) e->kept = status == DUKD_DONE;
+    if (p->purpose == DUKD_TRAIN && status == DUKD_DONE) e->kept = p;
     gpu_leave(before);
     return status;
 }
@@ -206,7 +231,7 @@ int gpu_backward(void *program, const float *const *d_outputs, float *d_weights,
     if (status != DUKD_DONE) return status;
     status = gpu_reserve_for(p, f);
     if (status == DUKD_DONE) status = run_range(&r, p->forward_steps, p->step_count, listener, f);
-    e->kept = 0;
+    e->kept = NULL;
     gpu_leave(before);
     return status;
 }

@@ -38,11 +38,11 @@ typedef struct {
     void *slot[GPU_SLOTS];      /* pinned, GPU_SLOT_BYTES each; made with the first upload */
     void *slot_read[GPU_SLOTS]; /* cudaEvent_t: what was in the slot has been copied */
     int32_t next_slot;
-    dukd_block train, infer; /* arenas: of all TRAIN programs, of all INFER programs */
-    int32_t kept;            /* `train` holds a forward that backward may still need */
-    dukd_block scratch;      /* of one step, while it runs */
-    dukd_block gradient;     /* of packed weights and bias, between a step's calls */
-    dukd_block *retired;     /* blocks that were outgrown, but that recordings use */
+    dukd_block train, infer;        /* arenas: of all TRAIN programs, of all INFER programs */
+    const struct gpu_program *kept; /* whose forward `train` holds for its backward; NULL: none */
+    dukd_block scratch;             /* of one step, while it runs */
+    dukd_block gradient;            /* of packed weights and bias, between a step's calls */
+    dukd_block *retired;            /* blocks that were outgrown, but that recordings use */
     int32_t retired_count, retired_room;
     gpu_conv **convs; /* every convolution compiled so far, to be shared by equal ones */
     gpu_conv_spec *conv_specs;
@@ -143,7 +143,7 @@ typedef struct {
     int64_t first, count;
 } gpu_announcement;
 
-typedef struct {
+typedef struct gpu_program {
     gpu_network *network;
     dukd_purpose purpose;
     int32_t batch, height, width;
@@ -173,9 +173,10 @@ void gpu_leave(int before);
 
 /* ---- gpu_memory.c: counted device memory; the engine's device is current ---- */
 
-/* Makes the block at least `bytes` large. `keep`: its contents survive. Outgrown blocks live on while there are recordings. */
-int gpu_block_reserve(gpu_engine *e, dukd_block *b, int64_t bytes, int keep, const char *what,
-                      dukd_failure *f);
+/* Makes the block at least `bytes` large; its contents are lost, and after a failure it is empty. */
+int gpu_block_reserve(gpu_engine *e, dukd_block *b, int64_t bytes, const char *what, dukd_failure *f);
+/* Empties it; what recordings use lives on while there are any. */
+int gpu_block_retire(gpu_engine *e, dukd_block *b, dukd_failure *f);
 void gpu_block_free(gpu_engine *e, dukd_block *b);
 /* An array's memory, contents undefined, and back to where the next of its size finds it. */
 int gpu_array_take(gpu_engine *e, int64_t bytes, const char *what, void **out, dukd_failure *f);
@@ -201,7 +202,8 @@ int gpu_refresh_packed(gpu_network *n, int32_t packed, dukd_failure *f);
 int gpu_plan(gpu_program *p, const dukd_exec_spec *spec, int drops, dukd_failure *f);
 
 /* ---- gpu_run.c, gpu_run_ops.c ---- */
-/* The engine's blocks are as large as the program needs them. One arena for all programs of a purpose: only one of them runs at a time. */
+/* The engine's blocks are as large as the program needs them; a forward that is kept moves. One arena for all programs of a purpose: only
+ * one of them runs at a time. */
 int gpu_reserve_for(const gpu_program *p, dukd_failure *f);
 int gpu_forward(void *program, int32_t images, const float *input, float *const *outputs, const float *drops,
                 dukd_failure *f);
