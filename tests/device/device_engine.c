@@ -161,11 +161,12 @@ static const dukd_array_ops arrays = {
 
 /* ---------------------------------------------------------------- engine, networks, runs */
 
-static int engine_create(void **out, dukd_engine_info *info, dukd_engine_place *place, dukd_failure *f) {
+static int engine_create(void **out, const dukd_engine_options *options, dukd_engine_info *info,
+                         dukd_engine_place *place, dukd_failure *f) {
     dukd_engine_place processor = {.on_host = 1, .device_type = 1};
     device_engine *e = calloc(1, sizeof *e);
     if (!e) return dukd_fail_memory(f, "an engine", sizeof *e);
-    const int status = real->engine_create(&e->real, info, &processor, f);
+    const int status = real->engine_create(&e->real, options, info, &processor, f);
     if (status) {
         free(e);
         return status;

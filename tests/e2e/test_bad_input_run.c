@@ -184,6 +184,7 @@ static void become(const char *path, const char *const *argv, const char *folder
     }
     unsetenv("DUKD_PLUGIN");
     setenv("OMP_WAIT_POLICY", "passive", 1);
+    setenv("DUKD_ENGINE_CUDA", "none", 1); /* the processor, whatever the machine has */
     char *environment = bad_now.environment ? strdup(bad_now.environment) : NULL;
     if (environment) putenv(environment);
     alarm(SECONDS); /* kept by exec */

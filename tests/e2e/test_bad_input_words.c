@@ -36,20 +36,20 @@ static void check_example(const char *help, const char *of) {
 static void help_of_every_command(void **state) {
     (void)state;
     static const struct {
-        const char *command, *options[12];
+        const char *command, *options[13];
     } rows[] = {
         {"train",
          {"--resume", "--set", "--seeds", "--plugin", "--quiet", "-opt", "--auto_resume", "--force_yml"}},
         {"test",
          {"--weights", "--param-key", "--self-ensemble", "--save", "--tile", "--format", "--json",
-          "--markdown", "--quiet", "--set", "-opt", "--force_yml"}},
+          "--markdown", "--quiet", "--set", "-opt", "--force_yml", "--engine"}},
         {"upscale",
          {"--model", "--output", "--opt", "--set", "--param-key", "--suffix", "--tile", "--overlap", "--bf16",
-          "--threads", "--quiet"}},
+          "--threads", "--quiet", "--engine"}},
         {"preview", {"--output", "--iteration", "--rows", "--student", "--plugin", "--set", "--force_yml"}},
         {"info",
          {"--table1", "--model", "--size", "--seconds", "--runs", "--precision", "--threads", "--no-speed",
-          "--json", "--quiet", "--set", "--force_yml"}},
+          "--json", "--quiet", "--set", "--force_yml", "--engine"}},
         {"prepare", {"--scale", "--border", "--only", "--tile", "--threads", "--json", "--quiet"}},
         {"metrics", {"--scale", "--crop-border", "--rgb", "--json"}},
         {"plugin", {"--json"}},
@@ -68,7 +68,7 @@ static void help_of_every_command(void **state) {
                      rows[i].command);
             const char *help = bad_done(line);
             must_have(help, usage, line);
-            for (const char *const *o = rows[i].options; o < rows[i].options + 12 && *o; o++)
+            for (const char *const *o = rows[i].options; o < rows[i].options + 13 && *o; o++)
                 must_have(help, *o, line);
             check_example(help, line);
         }

@@ -199,7 +199,7 @@ static void images_of_any_size(void **state) {
     train_a_little();
     HOST(0, "upscale", "--opt", "dukd.yml", "-m", LATEST("net"), "val", "-o", "host", "--tile", "16");
     HOST(0, "upscale", "--opt", "dukd.yml", "-m", LATEST("net"), "val", "-o", "device", "--tile", "16",
-         "--set", "engine=cuda");
+         "--engine", "cuda");
     char on_host[512];
     snprintf(on_host, sizeof on_host, "%s", first_image("host"));
     same_files(on_host, first_image("device"));
@@ -227,10 +227,29 @@ static void a_picture_of_a_step(void **state) {
     same_files("host.png", "device.png");
 }
 
-static void speed_and_memory(void **state) {
+/* auto: the device where no plugin has to follow it there; this one is for a device that plugins know as the processor. */
+static void which_engine_is_taken(void **state) {
     (void)state;
-    HOST(0, "info", "dukd.yml", "--runs", "1", "--size", "16x16", "--set", "engine=cuda");
-    assert_non_null(strstr(host_output(), "student"));
+    static const char *const device = "\"engine\": \"device\"", *const host = "\"engine\": \"onednn\"";
+#define INFO "info", "dukd.yml", "--json", "--runs", "1", "--size", "16x16"
+    HOST(0, INFO);
+    assert_non_null(strstr(host_output(), device));
+    HOST(0, INFO, "--engine", "cuda", "--set", "engine=onednn");
+    assert_non_null(strstr(host_output(), device));
+    HOST(0, INFO, "--set", "engine=onednn");
+    assert_non_null(strstr(host_output(), host));
+    setenv("DUKD_ENGINE_CUDA", "none", 1);
+    HOST(0, INFO);
+    assert_non_null(strstr(host_output(), host));
+    assert_non_null(strstr(host_output(), "\"cuda_not_taken\": \"there is no CUDA engine at 'none'"));
+    HOST(2, INFO, "--engine", "cuda");
+    assert_non_null(strstr(host_output(), "--engine: there is no CUDA engine at 'none'"));
+    HOST(0, "train", "dukd.yml", "--set", "train.total_iter=1");
+    assert_non_null(
+        strstr(host_load("experiments/dukd/train_dukd.log"), "engine: auto takes onednn (the plugin"));
+    HOST(0, "plugin");
+    assert_non_null(strstr(host_output(), "engines of dukd-host"));
+#undef INFO
 }
 
 /* The tests above would see nothing if the memory could be touched. */
@@ -257,7 +276,7 @@ int main(void) {
         TEST(images_of_any_size),
         TEST(testing_a_network),
         TEST(a_picture_of_a_step),
-        TEST(speed_and_memory),
+        TEST(which_engine_is_taken),
         TEST(the_memory_cannot_be_touched),
     };
     return cmocka_run_group_tests_name("device", tests, NULL, NULL);

@@ -258,7 +258,7 @@ static void open_run(replay *r, const golden_case *c) {
     r->hr = dukd_weights_alloc(size * c->scale * c->scale);
     assert_true(r->lr && r->hr);
     CHECK(dukd_library_open(&r->library, DUKD_PLUGIN_PATH, f));
-    CHECK(dukd_engine_create(&r->engine, "auto", 0, f));
+    CHECK(dukd_engine_create(&r->engine, "onednn", 0, f));
     const dukd_learner_options options = {
         .step = {.plugin = dukd_library_plugin(r->library),
                  .plugin_options = r->options,

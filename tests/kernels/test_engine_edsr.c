@@ -66,7 +66,7 @@ static void golden(int scale) {
     dukd_golden_weights(weights, g, file, "weights");
     dukd_engine *e = NULL;
     dukd_network *n = NULL;
-    done(dukd_engine_create(&e, "auto", 0, &f), &f);
+    done(dukd_engine_create(&e, "onednn", 0, &f), &f);
     done(dukd_network_create(&n, e, g, DUKD_F32, &f), &f);
     done(dukd_network_set_weights(n, weights, &f), &f);
     for (int size = 0; size < 2; size++) golden_size(file, g, n, size);

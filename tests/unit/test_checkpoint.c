@@ -42,7 +42,7 @@ static void open_fixture(fixture *t, int32_t feat, double ema_decay) {
                                      {TOY_LR},
                                      {{0, 0, DUKD_TAP_WANT_GRAD}}};
     toy_plays.gradient[0][0] = 0.25f;
-    assert_int_equal(dukd_engine_create(&t->engine, "auto", 1, NULL), 0);
+    assert_int_equal(dukd_engine_create(&t->engine, "onednn", 1, NULL), 0);
     const dukd_learner_options o = {
         .step = {.plugin = toy_plugin(),
                  .engine = t->engine,

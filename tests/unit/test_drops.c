@@ -96,7 +96,7 @@ static void open_fixture(fixture *t, dukd_graph *student, int32_t threads, dukd_
     dukd_graph_init(t->teacher, 2, t->teacher_weights);
     dukd_fill_f32(t->lr, LR_SIZE, 3, 0, 1);
     dukd_fill_f32(t->hr, HR_SIZE, 4, 0, 1);
-    if (dukd_engine_create(&t->engine, "auto", threads, f)) fail_msg("%s", f->message);
+    if (dukd_engine_create(&t->engine, "onednn", threads, f)) fail_msg("%s", f->message);
 }
 
 static int open_learner(fixture *t, int32_t micro_batches, dukd_failure *f) {

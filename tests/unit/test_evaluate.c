@@ -35,7 +35,7 @@ static void open_fixture(fixture *t) {
     t->tw = dukd_weights_alloc(dukd_graph_weights(t->teacher));
     dukd_graph_init(t->g, 1, t->w);
     dukd_graph_init(t->teacher, 2, t->tw);
-    assert_int_equal(dukd_engine_create(&t->engine, "auto", 1, NULL), 0);
+    assert_int_equal(dukd_engine_create(&t->engine, "onednn", 1, NULL), 0);
     t->metrics[0] = (dukd_run_metric){.name = "psnr", .kind = DUKD_METRIC_PSNR, .options = {2, 1}};
     t->metrics[1] = (dukd_run_metric){.name = "ssim", .kind = DUKD_METRIC_SSIM, .options = {2, 1}};
     t->o = (dukd_evaluate_options){

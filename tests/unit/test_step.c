@@ -51,7 +51,7 @@ static int setup(void **state) {
     dukd_fill_f32(t->hr, HR_SIZE, 4, 0, 1);
     t->micro_batches = 1;
     *state = t;
-    return dukd_engine_create(&t->engine, "auto", 1, NULL);
+    return dukd_engine_create(&t->engine, "onednn", 1, NULL);
 }
 
 static int teardown(void **state) {

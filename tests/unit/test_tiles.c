@@ -65,7 +65,7 @@ static void open_picture(picture *p, dukd_graph *g, int32_t h, int32_t w) {
     dukd_graph_init(g, 5, p->weights);
     for (int64_t i = 0; i < dukd_graph_weights(g); i++) p->weights[i] += .05f; /* biases and tables too */
     dukd_fill_f32(p->input, 3 * h * w, 6, 0, 1);
-    if (dukd_engine_create(&p->engine, "auto", 1, &f) ||
+    if (dukd_engine_create(&p->engine, "onednn", 1, &f) ||
         dukd_network_create(&p->network, p->engine, g, DUKD_F32, &f) ||
         dukd_network_set_weights(p->network, p->weights, &f))
         fail_msg("%s", f.message);

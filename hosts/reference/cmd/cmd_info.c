@@ -14,6 +14,7 @@ typedef struct {
     dukd_info_plan plan;
     int32_t table1, json, quiet, only_counts;
     const char *precision; /* NULL: both */
+    const char *engine;    /* NULL: not given */
     const char *model;     /* a weights file that says which network it is for; NULL: none */
     double seconds;        /* less than 0: not given */
     dukd_texts set, force;
@@ -89,10 +90,19 @@ static int open_engine(const char *file, info_arguments *a, dukd_run_options **o
         fprintf(stderr, "dukd-host info: %s\n", (*o)->notes[i]);
     if (*o && a->plan.threads >= 0) (*o)->threads = (int32_t)a->plan.threads;
     a->plan.threads = *o ? (*o)->threads : a->plan.threads < 0 ? 0 : a->plan.threads;
-    a->plan.engine = *o ? (*o)->engine : "auto";
+    a->plan.engine = (dukd_engine_options){.name = a->engine ? a->engine
+                                                   : *o      ? (*o)->engine
+                                                             : "auto",
+                                           .threads = (int32_t)a->plan.threads,
+                                           .device = *o ? (*o)->device : -1,
+                                           .tf32 = *o ? (*o)->tf32 : 0};
     if (a->only_counts) return DUKD_DONE;
-    return *o ? dukd_run_engine_create(engine, *o, f)
-              : dukd_engine_create(engine, a->plan.engine, (int32_t)a->plan.threads, f);
+    dukd_failure why = {0};
+    if (*o) (*o)->engine_flag = a->engine;
+    status =
+        *o ? dukd_run_engine_create(engine, *o, NULL, &why) : dukd_engine_open(engine, &a->plan.engine, &why);
+    if (status == DUKD_DONE) return DUKD_DONE;
+    return dukd_fail(f, status, "%s%s", a->engine && !*o ? "--engine: " : "", why.message);
 }
 
 static int run(const char *file, info_arguments *a, dukd_failure *f) {
@@ -180,6 +190,8 @@ int dukd_cmd_info(int argc, char **argv) {
         {"--runs", NULL, DUKD_ARG_INTEGER, "N", "so many timed runs, however long they take", &runs},
         {"--threads", NULL, DUKD_ARG_INTEGER, "N", "threads (num_threads of the option file, else all)",
          &threads},
+        {"--engine", NULL, DUKD_ARG_TEXT, "NAME",
+         "auto, onednn or cuda (engine of the option file, else auto)", &a.engine},
         {"--json", NULL, DUKD_ARG_FLAG, NULL, "print JSON, for a program", &a.json},
         {"--quiet", "-q", DUKD_ARG_FLAG, NULL, "no progress, no notes on keys that are not read", &a.quiet},
         {"--set", NULL, DUKD_ARG_TEXTS, "KEY=VALUE", "replace a key of the option file", &a.set},

@@ -7,6 +7,7 @@
 #include "cmd/commands.h"
 #include "common/json_out.h"
 #include "common/plugin_load.h"
+#include "engine/engine.h"
 
 static const char *type_name(uint32_t type) {
     switch (type & ~DUKD_OPTION_LIST) {
@@ -59,6 +60,12 @@ static int print_text(const dukd_library *l, dukd_failure *f) {
         if (status) return status;
         printf("  %-8s %-10s %s\n", b.name, b.usable ? "usable" : "not usable", b.detail);
     }
+    dukd_engine_choice engines[DUKD_ENGINES];
+    dukd_engine_list(engines);
+    printf("\nengines of dukd-host (option engine):\n");
+    for (int i = 0; i < DUKD_ENGINES; i++)
+        printf("  %-8s %-10s %s\n", engines[i].name, engines[i].usable ? "usable" : "not usable",
+               engines[i].detail);
     printf("\nlosses (train.terms):\n");
     for (uint32_t i = 0; i < info->n_losses; i++)
         printf("  %-8s %s\n", info->losses[i]->name, info->losses[i]->help);
@@ -93,6 +100,17 @@ static int print_json(const dukd_library *l, dukd_failure *f) {
         dukd_json_text(&j, "name", b.name);
         dukd_json_boolean(&j, "usable", b.usable);
         dukd_json_text(&j, "detail", b.detail);
+        dukd_json_close(&j);
+    }
+    dukd_json_close(&j);
+    dukd_engine_choice engines[DUKD_ENGINES];
+    dukd_engine_list(engines);
+    dukd_json_array(&j, "engines");
+    for (int i = 0; i < DUKD_ENGINES; i++) {
+        dukd_json_object(&j, NULL);
+        dukd_json_text(&j, "name", engines[i].name);
+        dukd_json_boolean(&j, "usable", engines[i].usable);
+        dukd_json_text(&j, "detail", engines[i].detail);
         dukd_json_close(&j);
     }
     dukd_json_close(&j);
@@ -135,8 +153,9 @@ int dukd_cmd_plugin(int argc, char **argv) {
     };
     const dukd_command command = {
         .command = "plugin",
-        .summary =
-            "What a plugin says of itself: version, backends and whether they work here, losses, options.",
+        .summary = "What a plugin says of itself: version, backends and whether they work here, losses, "
+                   "options. And "
+                   "which engines this program has.",
         .positionals = "[LIB.so]",
         .details = "Without LIB.so: $DUKD_PLUGIN, or the libdukd.so that came with this program.",
         .example = "dukd-host plugin\ndukd-host plugin ./libother.so --json",

@@ -83,7 +83,7 @@ static int open_parts(preview_parts *p, const char *file, const preview_argument
     if (!o->has_train)
         return dukd_fail(f, DUKD_MISUSED, "%s: has no datasets.train: there is no step to look at", file);
     if (!o->student.is_set) return dukd_fail(f, DUKD_MISUSED, "%s: has no network_g", file);
-    status = dukd_run_engine_create(&p->engine, o, f);
+    status = dukd_run_engine_create(&p->engine, o, dukd_library_plugin(p->library), f);
     if (status == DUKD_DONE) status = dukd_ready_network_open(&p->student, &o->student, o->seed, f);
     if (status == DUKD_DONE && o->teacher.is_set)
         status = dukd_ready_network_open(&p->teacher, &o->teacher, o->seed, f);

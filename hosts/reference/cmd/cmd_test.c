@@ -18,7 +18,7 @@
 typedef enum { TEST_TEXT, TEST_MARKDOWN, TEST_JSON } test_format;
 
 typedef struct {
-    const char *weights, *key, *images, *format_name;
+    const char *weights, *key, *images, *format_name, *engine;
     test_format format;
     int32_t ensemble, json, markdown, quiet;
     int64_t tile, overlap; /* INT64_MIN: not given */
@@ -129,7 +129,7 @@ static int open_networks(test_networks *n, dukd_failure *f) {
         return dukd_fail(f, DUKD_MISUSED,
                          "%s: names no weights to test: set path.pretrain_network_g, or give --weights FILE",
                          n->o->file);
-    status = dukd_run_engine_create(&n->engine, n->o, f);
+    status = dukd_run_engine_create(&n->engine, n->o, NULL, f);
     if (status == DUKD_DONE) status = dukd_ready_network_open(&n->student, &student, 0, f);
     if (status == DUKD_DONE && n->a->key)
         status = dukd_ready_network_check_key(&n->student, n->a->key, student.pretrained, f);
@@ -190,6 +190,7 @@ static int run(const char *file, const test_arguments *a, dukd_failure *f) {
     if (status) return status;
     for (int32_t i = 0; i < o->note_count && !a->quiet; i++)
         fprintf(stderr, "dukd-host test: %s\n", o->notes[i]);
+    o->engine_flag = a->engine;
     test_networks n = {.o = o, .a = a, .save = a->images};
     int32_t count = o->test_count + o->val_count;
     if ((status = dukd_run_options_need_test(o, f))) goto end;
@@ -265,6 +266,8 @@ int dukd_cmd_test(int argc, char **argv) {
         {"--param-key", NULL, DUKD_ARG_TEXT, "KEY", "params or params_ema (else path.param_key_g)", &a.key},
         {"--self-ensemble", NULL, DUKD_ARG_FLAG, NULL, "also average eight orientations: a column of its own",
          &a.ensemble},
+        {"--engine", NULL, DUKD_ARG_TEXT, "NAME", "auto, onednn or cuda (else engine of the option file)",
+         &a.engine},
         {"--save", NULL, DUKD_ARG_TEXT, "DIR", "save the images in DIR/SET (else as val.save_img says)",
          &a.images},
         {"--tile", NULL, DUKD_ARG_INTEGER, "N",

@@ -18,7 +18,7 @@
 #define NOT_GIVEN INT64_MIN
 
 typedef struct {
-    const char *model, *opt, *key, *folder, *suffix;
+    const char *engine, *model, *opt, *key, *folder, *suffix;
     int64_t tile, overlap, threads;
     int32_t bf16, quiet;
     dukd_texts set;
@@ -124,6 +124,12 @@ static int upscale_one(const upscale_network *n, const upscale_arguments *a, con
 
 /* ---- the network ---- */
 
+static int open_engine(dukd_engine **out, const upscale_arguments *a, dukd_failure *f) {
+    dukd_failure why = {0};
+    const int status = dukd_engine_create(out, a->engine ? a->engine : "auto", (int32_t)a->threads, &why);
+    return status ? dukd_fail(f, status, "%s%s", a->engine ? "--engine: " : "", why.message) : DUKD_DONE;
+}
+
 /* From the option file where there is one, else from what the weights file says of itself. */
 static int open_network(upscale_network *n, const upscale_arguments *a, dukd_failure *f) {
     dukd_run_options *o = NULL;
@@ -134,6 +140,8 @@ static int open_network(upscale_network *n, const upscale_arguments *a, dukd_fai
         const dukd_run_overrides overrides = {.set = a->set.items, .set_count = a->set.count};
         if ((status = dukd_run_options_read(&o, a->opt, &overrides, NULL, f))) return status;
         from = o->student;
+        o->engine_flag = a->engine;
+        o->threads = (int32_t)a->threads;
         if (o->precision == DUKD_BF16) precision = DUKD_BF16;
         if (!from.is_set) status = dukd_fail(f, DUKD_MISUSED, "%s: has no network_g", a->opt);
     }
@@ -144,7 +152,8 @@ static int open_network(upscale_network *n, const upscale_arguments *a, dukd_fai
             dukd_fail(f, DUKD_MISUSED,
                       "which weights? give -m NET.safetensors, or set path.pretrain_network_g in %s", a->opt);
     if (status == DUKD_DONE && !a->opt) status = dukd_file_network(a->model, &from.spec, f);
-    if (status == DUKD_DONE) status = dukd_engine_create(&n->engine, "auto", (int32_t)a->threads, f);
+    if (status == DUKD_DONE)
+        status = o ? dukd_run_engine_create(&n->engine, o, NULL, f) : open_engine(&n->engine, a, f);
     if (status == DUKD_DONE) status = dukd_ready_network_open(&n->ready, &from, 0, f);
     if (status == DUKD_DONE && a->key)
         status = dukd_ready_network_check_key(&n->ready, a->key, from.pretrained, f);
@@ -215,6 +224,8 @@ int dukd_cmd_upscale(int argc, char **argv) {
          &a.overlap},
         {"--bf16", NULL, DUKD_ARG_FLAG, NULL, "compute in bfloat16: faster where the processor has it",
          &a.bf16},
+        {"--engine", NULL, DUKD_ARG_TEXT, "NAME",
+         "auto, onednn or cuda (engine of the option file, else auto)", &a.engine},
         {"--threads", NULL, DUKD_ARG_INTEGER, "N", "threads (all processors)", &a.threads},
         {"--quiet", "-q", DUKD_ARG_FLAG, NULL, "print nothing but errors", &a.quiet},
     };

@@ -91,6 +91,7 @@ void dukd_info_print_text(const dukd_info_plan *plan, const dukd_info_row *rows,
            "threads%s\n",
            engine->library, engine->instruction_set, engine->threads,
            engine->bf16 ? "" : "; this processor has no bf16, it is emulated");
+    if (engine->passed_over[0]) printf("engine cuda was not taken: %s\n", engine->passed_over);
 }
 
 /* ---- JSON ---- */
@@ -142,6 +143,8 @@ int dukd_info_print_json(const dukd_info_plan *plan, const dukd_info_row *rows, 
     for (int32_t i = 0; i < count; i++) put_row(&j, plan, &rows[i]);
     dukd_json_close(&j);
     if (engine) {
+        dukd_json_text(&j, "engine", engine->name);
+        if (engine->passed_over[0]) dukd_json_text(&j, "cuda_not_taken", engine->passed_over);
         dukd_json_text(&j, "library", engine->library);
         dukd_json_text(&j, "instruction_set", engine->instruction_set);
         dukd_json_integer(&j, "threads", engine->threads);

@@ -95,7 +95,7 @@ static int measure(const dukd_info_plan *plan, const dukd_graph *g, dukd_precisi
     int64_t held = 0;
     const dukd_exec_spec spec = {
         .purpose = DUKD_INFER, .batch = 1, .height = row->height, .width = row->width};
-    int status = dukd_engine_create(&engine, plan->engine, (int32_t)plan->threads, f);
+    int status = dukd_engine_open(&engine, &plan->engine, f);
     if (status == DUKD_DONE) status = make_images(engine, g, row, &input, &output, f);
     if (status == DUKD_DONE)
         status = dukd_mirror_create(&weights, engine, dukd_graph_weights(g), "a network's weights", f);

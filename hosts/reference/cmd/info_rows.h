@@ -34,10 +34,10 @@ typedef struct {
 
 typedef struct {
     int64_t height, width;
-    int64_t runs;        /* timed runs of each network and precision; 0: as many as fit into `seconds` */
-    double seconds;      /* at least one run */
-    int64_t threads;     /* 0: OpenMP's default */
-    const char *engine;  /* "auto" */
+    int64_t runs;    /* timed runs of each network and precision; 0: as many as fit into `seconds` */
+    double seconds;  /* at least one run */
+    int64_t threads; /* 0: OpenMP's default */
+    dukd_engine_options engine;
     int32_t measured[2]; /* by dukd_precision: 1: run in this one; neither: nothing is run */
 } dukd_info_plan;
 

@@ -41,27 +41,16 @@ void dukd_engine_leave(int before) {
     omp_set_num_threads(before);
 }
 
-int dukd_engine_create(dukd_engine **out, const char *name, int32_t threads, dukd_failure *f) {
-    *out = NULL;
-    const dukd_backend *backend = NULL;
-    if (strcmp(name, "cuda") == 0 && !(backend = dukd_backend_cuda_open(f)))
-        return f ? f->status : DUKD_FAILED;
-    for (size_t i = 0; i < sizeof backends / sizeof *backends && !backend; i++)
-        if (strcmp(name, "auto") == 0 || strcmp(name, backends[i]->name) == 0) backend = backends[i];
-    if (!backend)
-        return dukd_fail(f, DUKD_MISUSED, "there is no engine '%s'; there are: %s, cuda", name,
-                         backends[0]->name);
-    if (threads < 0 || threads > MAX_THREADS)
-        return dukd_fail(f, DUKD_MISUSED, "an engine with %d threads: 0 (all) to %d are possible",
-                         (int)threads, MAX_THREADS);
+static int open_backend(dukd_engine **out, const dukd_backend *backend, const dukd_engine_options *o,
+                        dukd_failure *f) {
     dukd_engine *e = calloc(1, sizeof *e);
     if (!e) return dukd_fail_memory(f, "an engine", sizeof *e);
     e->backend = backend;
     e->info.name = backend->name;
-    e->info.threads = threads ? threads : omp_get_max_threads();
+    e->info.threads = o->threads ? o->threads : omp_get_max_threads();
     int before = dukd_engine_enter(e);
     e->place = (dukd_engine_place){.on_host = 1, .device_type = 1};
-    int status = backend->engine_create(&e->state, &e->info, &e->place, f);
+    int status = backend->engine_create(&e->state, o, &e->info, &e->place, f);
     dukd_engine_leave(before);
     if (status != DUKD_DONE) {
         free(e);
@@ -69,6 +58,56 @@ int dukd_engine_create(dukd_engine **out, const char *name, int32_t threads, duk
     }
     *out = e;
     return DUKD_DONE;
+}
+
+static int open_cuda(dukd_engine **out, const dukd_engine_options *o, dukd_failure *f) {
+    dukd_failure why = {0}; /* the module's reason may come without a place for it */
+    const dukd_backend *backend = dukd_backend_cuda_open(&why);
+    return backend ? open_backend(out, backend, o, f) : dukd_fail(f, why.status, "%s", why.message);
+}
+
+static int open_auto(dukd_engine **out, const dukd_engine_options *o, dukd_failure *f) {
+    dukd_failure why = {0};
+    if (o->without_cuda)
+        dukd_fail(&why, DUKD_FAILED, "%s", o->without_cuda);
+    else if (open_cuda(out, o, &why) == DUKD_DONE)
+        return DUKD_DONE;
+    const int status = open_backend(out, backends[0], o, f);
+    if (status == DUKD_DONE)
+        snprintf((*out)->info.passed_over, sizeof(*out)->info.passed_over, "%.255s", why.message);
+    return status;
+}
+
+int dukd_engine_open(dukd_engine **out, const dukd_engine_options *o, dukd_failure *f) {
+    *out = NULL;
+    if (o->threads < 0 || o->threads > MAX_THREADS)
+        return dukd_fail(f, DUKD_MISUSED, "an engine with %d threads: 0 (all) to %d are possible",
+                         (int)o->threads, MAX_THREADS);
+    if (strcmp(o->name, "auto") == 0) return open_auto(out, o, f);
+    if (strcmp(o->name, "cuda") == 0) return open_cuda(out, o, f);
+    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
+        if (strcmp(o->name, backends[i]->name) == 0) return open_backend(out, backends[i], o, f);
+    return dukd_fail(f, DUKD_MISUSED, "there is no engine '%s'; there are: %s, cuda", o->name,
+                     backends[0]->name);
+}
+
+int dukd_engine_create(dukd_engine **out, const char *name, int32_t threads, dukd_failure *f) {
+    return dukd_engine_open(out, &(dukd_engine_options){.name = name, .threads = threads, .device = -1}, f);
+}
+
+void dukd_engine_list(dukd_engine_choice out[DUKD_ENGINES]) {
+    static const char *const names[DUKD_ENGINES] = {"onednn", "cuda"};
+    for (int i = 0; i < DUKD_ENGINES; i++) {
+        dukd_engine *e = NULL;
+        dukd_failure why = {0};
+        out[i] = (dukd_engine_choice){.name = names[i]};
+        out[i].usable = dukd_engine_create(&e, names[i], 0, &why) == DUKD_DONE;
+        if (out[i].usable)
+            snprintf(out[i].detail, sizeof out[i].detail, "%s, %s", e->info.library, e->info.instruction_set);
+        else
+            snprintf(out[i].detail, sizeof out[i].detail, "%.319s", why.message);
+        dukd_engine_destroy(e);
+    }
 }
 
 void dukd_engine_destroy(dukd_engine *e) {

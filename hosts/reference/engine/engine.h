@@ -29,17 +29,35 @@ typedef enum {
 } dukd_purpose;
 
 typedef struct {
-    const char *name;         /* "onednn" */
+    const char *name;         /* "onednn", "cuda", or "auto": CUDA where it can be used, else the processor */
+    int32_t threads;          /* 0: OpenMP's default */
+    int32_t device;           /* which GPU, from 0; -1: the current one */
+    const char *without_cuda; /* a reason why "auto" is not to take CUDA; NULL: none */
+    int32_t tf32; /* CUDA: 1: f32 products may be rounded to TF32 (8 bits of exponent, 10 of fraction) */
+} dukd_engine_options;
+
+typedef struct {
+    const char *name;         /* "onednn", "cuda" */
     char library[64];         /* "oneDNN 2.6.3" */
     char instruction_set[64]; /* what the library uses here: "avx512_core_bf16" */
     int32_t threads;
-    int32_t bf16; /* 1: bf16 runs in hardware here, 0: it is emulated (slow) */
+    int32_t bf16;          /* 1: bf16 runs in hardware here, 0: it is emulated (slow) */
+    char passed_over[256]; /* why "auto" has not taken CUDA; "" elsewhere */
 } dukd_engine_info;
 
-/* `name`: "onednn", or "auto" for the best one here. `threads`: 0 = OpenMP's default. */
+int dukd_engine_open(dukd_engine **out, const dukd_engine_options *options, dukd_failure *f);
+/* The same with the options that have no argument here left at their defaults. */
 int dukd_engine_create(dukd_engine **out, const char *name, int32_t threads, dukd_failure *f);
 void dukd_engine_destroy(dukd_engine *e); /* after its networks; NULL allowed */
 const dukd_engine_info *dukd_engine_get_info(const dukd_engine *e);
+/* The engines that there are, and whether each can be used here (`detail`: what it found, or why not). */
+#define DUKD_ENGINES 2
+typedef struct {
+    const char *name;
+    int32_t usable;
+    char detail[320];
+} dukd_engine_choice;
+void dukd_engine_list(dukd_engine_choice out[DUKD_ENGINES]);
 /* Bytes held now, and the most ever held: arena, packed weights, scratchpads. */
 void dukd_engine_memory(const dukd_engine *e, int64_t *now, int64_t *peak);
 

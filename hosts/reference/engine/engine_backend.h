@@ -11,9 +11,10 @@
 typedef struct {
     const char *name;
     const dukd_array_ops *arrays; /* NULL: its memory is the processor's */
-    /* `info`: name and threads (the number to use) are set; the rest is the backend's to fill. `place`: the processor, unless the
-     * backend writes another. */
-    int (*engine_create)(void **out, dukd_engine_info *info, dukd_engine_place *place, dukd_failure *f);
+    /* Of the options device and tf32 are for backends that know them. `info`: name and threads (the number to use) are set; the rest
+     * is the backend's to fill. `place`: the processor, unless the backend writes another. */
+    int (*engine_create)(void **out, const dukd_engine_options *options, dukd_engine_info *info,
+                         dukd_engine_place *place, dukd_failure *f);
     void (*engine_destroy)(void *engine);
     void (*engine_memory)(const void *engine, int64_t *now, int64_t *peak);
     void (*engine_set_clock)(void *engine, double (*now)(void));

@@ -16,6 +16,8 @@ static const dukd_yaml_known host_keys[] = {
     {"num_threads", NULL},
     {"precision", NULL},
     {"engine", NULL},
+    {"device", NULL},
+    {"tf32", NULL},
     {"num_gpu", "this host trains on the CPU"},
     {"dist_params.**", ONE_PROCESS},
     {"dist", ONE_PROCESS},

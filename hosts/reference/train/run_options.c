@@ -80,6 +80,7 @@ static void fill_defaults(dukd_run_reader *r, const dukd_run_options *o) {
     fill(r, "num_threads", "%d", o->threads);
     fill(r, "precision", "%s", o->precision == DUKD_BF16 ? "bf16" : "f32");
     fill(r, "engine", "%s", o->engine);
+    fill(r, "tf32", "%s", yes_no(o->tf32));
     if (!o->has_train) return;
     fill(r, "datasets.train.dataset_enlarge_ratio", "%d", o->train_data.enlarge);
     fill(r, "datasets.train.use_hflip", "%s", yes_no(o->train_data.use_hflip));
@@ -176,13 +177,6 @@ void dukd_run_options_destroy(dukd_run_options *o) {
 }
 
 /* ---------------------------------------------------------------- what commands need */
-
-int dukd_run_engine_create(dukd_engine **out, const dukd_run_options *o, dukd_failure *f) {
-    dukd_failure why = {0};
-    const int status = dukd_engine_create(out, o->engine, o->threads, &why);
-    if (status == DUKD_MISUSED) return dukd_run_wrong_key(o, "engine", &why, f);
-    return status ? dukd_fail(f, status, "%s", why.message) : 0;
-}
 
 int dukd_run_wrong_key(const dukd_run_options *o, const char *key, const dukd_failure *why, dukd_failure *f) {
     dukd_run_reader r = {.memory = o->memory, .root = dukd_yaml_root(o->memory->doc), .f = f};

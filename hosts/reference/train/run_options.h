@@ -72,7 +72,13 @@ typedef struct dukd_run_options {
     uint64_t seed;
     int32_t threads; /* num_threads; 0: as many as there are processors */
     dukd_precision precision;
-    const char *engine; /* for dukd_engine_create: "auto" */
+    const char *engine; /* for dukd_engine_open: "auto" */
+    const char
+        *engine_flag; /* a command's --engine, which goes before it; NULL: not given. The command sets it */
+    int32_t device;   /* index of the GPU; -1: not given */
+    int32_t tf32;
+    const char
+        *backend; /* the plugin's, as written; NULL: absent. "cpu" and "cuda" say where the engine is, too */
 
     int32_t has_train; /* datasets.train is there */
     dukd_run_dataset train_set;
@@ -134,8 +140,10 @@ int dukd_run_options_read(dukd_run_options **out, const char *path, const dukd_r
                           const dukd_plugin_info *plugin, dukd_failure *f);
 void dukd_run_options_destroy(dukd_run_options *o); /* NULL allowed */
 
-/* dukd_engine_create with the file's engine and num_threads; an engine that is not there is refused at its place. */
-int dukd_run_engine_create(dukd_engine **out, const dukd_run_options *o, dukd_failure *f);
+/* dukd_engine_open with the file's engine, device, tf32 and num_threads (run_engine.c). An engine that cannot be used is refused at
+ * its place, as is one elsewhere than the plugin (NULL: the command uses none); "auto" takes one that the plugin can follow. */
+int dukd_run_engine_create(dukd_engine **out, const dukd_run_options *o, const dukd_plugin *plugin,
+                           dukd_failure *f);
 
 /* dukd_dataset_open; a failure begins with the section's place and key. */
 int dukd_run_dataset_open(dukd_dataset **out, const dukd_run_dataset *set, dukd_failure *f);

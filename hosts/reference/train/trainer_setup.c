@@ -82,7 +82,7 @@ static void compare_machine(dukd_run *r) {
 
 static int open_engine(dukd_run *r, dukd_failure *f) {
     if (r->o->threads) omp_set_num_threads(r->o->threads);
-    int status = dukd_run_engine_create(&r->engine, r->o, f);
+    int status = dukd_run_engine_create(&r->engine, r->o, r->plugin, f);
     if (status) return status;
     const dukd_engine_info *info = dukd_engine_get_info(r->engine);
     if (r->o->precision == DUKD_BF16 && !info->bf16)
@@ -348,6 +348,11 @@ static void log_start(dukd_run *r) {
     for (int32_t i = 0; i < o->note_count; i++) dukd_run_log_info(log, "%s", o->notes[i]);
     dukd_run_log_info(log, "dukd-host " DUKD_VERSION " (" DUKD_REVISION "), %s, %s, %d threads, %s",
                       e->library, e->instruction_set, e->threads, o->precision == DUKD_BF16 ? "bf16" : "f32");
+    if (strcmp(o->engine, "auto") == 0)
+        dukd_run_log_info(log, "engine: auto takes %s%s%.255s%s", e->name, e->passed_over[0] ? " (" : "",
+                          e->passed_over, e->passed_over[0] ? ")" : "");
+    if (o->tf32 && strcmp(e->name, "onednn") == 0)
+        dukd_run_log_info(log, "tf32: is CUDA's, and of no meaning on the processor");
     dukd_run_log_info(log, "plugin %s %s (%s)", p->name, p->version, dukd_library_path(r->settings->library));
     dukd_run_log_info(log, "student: %s, %lld parameters", o->student.spec.type->name,
                       (long long)r->learner.count);

@@ -78,14 +78,17 @@ static int open_engine(gpu_engine *e, dukd_engine_info *info, dukd_failure *f) {
     return status;
 }
 
-/* On the current device of the caller. */
-static int engine_create(void **out, dukd_engine_info *info, dukd_engine_place *place, dukd_failure *f) {
+/* On the device that was asked for, or the current one of the caller. */
+static int engine_create(void **out, const dukd_engine_options *options, dukd_engine_info *info,
+                         dukd_engine_place *place, dukd_failure *f) {
     int devices = 0, before = -1;
     int status = gpu_look(&devices, f);
     if (status != DUKD_DONE) return status;
     gpu_engine *e = calloc(1, sizeof *e);
     if (!e) return dukd_fail_memory(f, "an engine", sizeof *e);
-    status = gpu_check((int)cudaGetDevice(&e->device), "asking for the current device", f);
+    e->tf32 = options->tf32;
+    e->device = options->device;
+    if (e->device < 0) status = gpu_check((int)cudaGetDevice(&e->device), "asking for the current device", f);
     if (status == DUKD_DONE && e->device >= devices)
         status = dukd_fail(f, DUKD_MISUSED, "there is no CUDA device %d: there are %d, counted from 0",
                            e->device, devices);

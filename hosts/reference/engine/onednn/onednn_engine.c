@@ -19,7 +19,9 @@ static void engine_destroy(void *engine) {
     free(e);
 }
 
-static int engine_create(void **out, dukd_engine_info *info, dukd_engine_place *place, dukd_failure *f) {
+static int engine_create(void **out, const dukd_engine_options *options, dukd_engine_info *info,
+                         dukd_engine_place *place, dukd_failure *f) {
+    (void)options;
     (void)place; /* the processor, as it is */
     onednn_engine *e = calloc(1, sizeof *e);
     if (!e) return dukd_fail_memory(f, "an engine", sizeof *e);
