@@ -85,7 +85,7 @@ void *scheduler_sp;
 [[maybe_unused]] const void *scheduler_bottom;
 [[maybe_unused]] size_t scheduler_size;
 const std::function<void()> *thread_body;
-std::map<std::pair<const void *, size_t>, shared_array> shared_arrays;
+std::map<std::pair<const void *, size_t>, shared_array> shared_arrays[2]; /* of each device */
 int64_t blocks_run;
 size_t dynamic_bytes;
 int running_device, epoch;
@@ -267,7 +267,7 @@ uint64_t shuffle_xor(int line, uint32_t mask, uint64_t value, int bits) {
 }
 
 void *shared(const void *array, size_t size) {
-    shared_array &a = shared_arrays[{array, size}];
+    shared_array &a = shared_arrays[running_device][{array, size}];
     if (a.data == nullptr) {
         a.data = memory_take(size, running_device, false);
         if (a.data == nullptr || size > 48 << 10) die("a block has no %zu bytes of shared memory", size);
