@@ -394,14 +394,16 @@ cudaError_t CUDARTAPI cudaStreamCreateWithFlags(cudaStream_t *out, unsigned int 
     return cudaSuccess;
 }
 
+/* A failure injected here, or below, is one that came from earlier work: what is destroyed is gone. */
 cudaError_t CUDARTAPI cudaStreamDestroy(cudaStream_t handle) {
-    CALL;
+    const bool fails = armed && told_to_fail(__func__);
+    std::lock_guard<std::recursive_mutex> guard(lock);
     stream *s = stream_of(handle);
     if (s == nullptr || handle == nullptr) return give(cudaErrorInvalidResourceHandle);
     drain(s);
     streams.erase(s);
     delete s;
-    return cudaSuccess;
+    return fails ? last_error : cudaSuccess;
 }
 
 cudaError_t CUDARTAPI cudaStreamGetDevice(cudaStream_t handle, int *device) {
@@ -442,11 +444,12 @@ cudaError_t CUDARTAPI cudaEventCreateWithFlags(cudaEvent_t *out, unsigned int) {
 }
 
 cudaError_t CUDARTAPI cudaEventDestroy(cudaEvent_t handle) {
-    CALL;
+    const bool fails = armed && told_to_fail(__func__);
+    std::lock_guard<std::recursive_mutex> guard(lock);
     event *e = reinterpret_cast<event *>(handle);
     if (events.erase(e) == 0) return give(cudaErrorInvalidResourceHandle);
     delete e;
-    return cudaSuccess;
+    return fails ? last_error : cudaSuccess;
 }
 
 cudaError_t CUDARTAPI cudaEventRecord(cudaEvent_t handle, cudaStream_t on) {
