@@ -1,6 +1,6 @@
 /* What the engine's kernels share: element types and vectors of them, and how a launch is shaped. C++, for .cu files alone.
  *
- * A vector is V neighbouring elements, loaded and stored by one instruction of 16 or 8 bytes: it must lie at a multiple of its size. */
+ * A vector is V neighbouring elements, loaded and stored by one instruction of 16, 8 or 4 bytes: it must lie at a multiple of its size. */
 #ifndef DUKD_GPU_DEVICE_H
 #define DUKD_GPU_DEVICE_H
 
@@ -49,11 +49,14 @@ struct __attribute__((aligned(16), may_alias)) quad {
 struct __attribute__((aligned(8), may_alias)) pair {
     uint32_t x, y;
 };
+struct __attribute__((aligned(4), may_alias)) single {
+    uint32_t x;
+};
 
 template <class E, int V>
 static __device__ __forceinline__ void load(float (&to)[V], const typename E::word *from) {
     constexpr int BYTES = V * static_cast<int>(sizeof(typename E::word));
-    static_assert(V == 1 || BYTES == 16 || BYTES == 8, "a vector is 16 or 8 bytes");
+    static_assert(V == 1 || BYTES == 16 || BYTES == 8 || BYTES == 4, "a vector is 16, 8 or 4 bytes");
     if constexpr (V == 1) {
         to[0] = E::from(*from);
     } else {
@@ -61,9 +64,11 @@ static __device__ __forceinline__ void load(float (&to)[V], const typename E::wo
         if constexpr (BYTES == 16) {
             const quad q = *reinterpret_cast<const quad *>(from);
             word[0] = q.x, word[1] = q.y, word[2] = q.z, word[3] = q.w;
-        } else {
+        } else if constexpr (BYTES == 8) {
             const pair q = *reinterpret_cast<const pair *>(from);
             word[0] = q.x, word[1] = q.y;
+        } else {
+            word[0] = reinterpret_cast<const single *>(from)->x;
         }
 #pragma unroll
         for (int i = 0; i < BYTES / 4; i++) {
@@ -80,7 +85,7 @@ static __device__ __forceinline__ void load(float (&to)[V], const typename E::wo
 template <class E, int V>
 static __device__ __forceinline__ void store(typename E::word *to, const float (&from)[V]) {
     constexpr int BYTES = V * static_cast<int>(sizeof(typename E::word));
-    static_assert(V == 1 || BYTES == 16 || BYTES == 8, "a vector is 16 or 8 bytes");
+    static_assert(V == 1 || BYTES == 16 || BYTES == 8 || BYTES == 4, "a vector is 16, 8 or 4 bytes");
     if constexpr (V == 1) {
         *to = E::to(from[0]);
     } else {
@@ -96,8 +101,10 @@ static __device__ __forceinline__ void store(typename E::word *to, const float (
         }
         if constexpr (BYTES == 16) {
             *reinterpret_cast<quad *>(to) = quad{word[0], word[1], word[2], word[3]};
-        } else {
+        } else if constexpr (BYTES == 8) {
             *reinterpret_cast<pair *>(to) = pair{word[0], word[1]};
+        } else {
+            *reinterpret_cast<single *>(to) = single{word[0]};
         }
     }
 }
