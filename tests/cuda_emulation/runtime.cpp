@@ -5,6 +5,7 @@
  * do not exist here; what is not written below does not link. */
 #include "internal.hpp"
 
+#include <chrono>
 #include <deque>
 #include <map>
 #include <memory>
@@ -19,6 +20,7 @@ using namespace emulation;
 
 struct event {
     uint64_t recorded = 0, done = 0; /* counts */
+    double at = 0;                   /* seconds of the processor's clock when it was done */
     struct stream *on = nullptr;
     struct graph *captured = nullptr; /* recorded in a stream that was captured into it */
     uint64_t covers = 0;              /* pieces of that stream's work before it */
@@ -99,13 +101,20 @@ stream *stream_of(cudaStream_t handle) {
 
 void drain(stream *s);
 
+double seconds() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 void perform(const work &w) {
     if (w.wait != nullptr) {
         if (events.count(w.wait) != 0 && w.wait->done < w.count && w.wait->on != nullptr) drain(w.wait->on);
         return;
     }
     if (w.record != nullptr) {
-        if (events.count(w.record) != 0 && w.record->done < w.count) w.record->done = w.count;
+        if (events.count(w.record) != 0 && w.record->done < w.count) {
+            w.record->done = w.count;
+            w.record->at = seconds();
+        }
         return;
     }
     w.run();
@@ -227,6 +236,7 @@ cudaError_t CUDARTAPI cudaGetDeviceProperties(cudaDeviceProp *p, int device) {
     snprintf(p->name, sizeof p->name, "emulated device %d", device);
     p->major = capability / 10;
     p->minor = capability % 10;
+    p->l2CacheSize = 64 << 10;
     return cudaSuccess;
 }
 
@@ -475,6 +485,18 @@ cudaError_t CUDARTAPI cudaEventSynchronize(cudaEvent_t handle) {
     if (e->captured != nullptr) return give(cudaErrorCapturedEvent);
     waits++;
     if (e->done < e->recorded && e->on != nullptr) drain(e->on);
+    return cudaSuccess;
+}
+
+/* The time that emulating took: it says nothing of a device. */
+cudaError_t CUDARTAPI cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to) {
+    CALL;
+    const event *a = reinterpret_cast<event *>(from), *b = reinterpret_cast<event *>(to);
+    if (events.count(reinterpret_cast<event *>(from)) == 0 ||
+        events.count(reinterpret_cast<event *>(to)) == 0)
+        return give(cudaErrorInvalidResourceHandle);
+    if (a->done < a->recorded || b->done < b->recorded) return give(cudaErrorNotReady);
+    *ms = static_cast<float>(1e3 * (b->at - a->at));
     return cudaSuccess;
 }
 
