@@ -124,6 +124,7 @@ void gpu_check_failures(int (*call)(int64_t i, void *stream), int64_t count) {
             assert_int_equal(status, cudaErrorLaunchFailure);
         }
     }
+    gpu_wait();
 #endif
 }
 
@@ -229,6 +230,10 @@ gpu_floats gpu_floats_random(int64_t count, uint64_t seed, double low, double hi
     dukd_fill_f32(p.host, count, seed, (float)low, (float)high);
     gpu_floats_push(&p);
     return p;
+}
+
+gpu_floats gpu_floats_zeros(int64_t count) {
+    return gpu_floats_random(count, 0, 0, 0);
 }
 
 void gpu_floats_push(const gpu_floats *p) {

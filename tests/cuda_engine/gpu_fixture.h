@@ -36,7 +36,8 @@ void gpu_free(void *p); /* NULL allowed */
 void gpu_upload(void *to, const void *from, int64_t bytes);
 void gpu_download(void *to, const void *from, int64_t bytes);
 
-/* Every launch of every call fails in turn: call(i, stream) for i < count must return its error. On a device this is a skip. */
+/* Every launch of every call fails in turn: call(i, stream) for i < count must return its error; in the end it
+ * is done without a failure, and must have memory to do it in. On a device this is a skip. */
 void gpu_check_failures(int (*call)(int64_t i, void *stream), int64_t count);
 
 /* ---- tensors, NHWC ---- */
@@ -70,6 +71,7 @@ typedef struct {
 } gpu_floats;
 gpu_floats gpu_floats_empty(int64_t count);
 gpu_floats gpu_floats_random(int64_t count, uint64_t seed, double low, double high);
+gpu_floats gpu_floats_zeros(int64_t count);
 void gpu_floats_push(const gpu_floats *p);
 void gpu_floats_pull(const gpu_floats *p);
 void gpu_floats_free(gpu_floats *p);

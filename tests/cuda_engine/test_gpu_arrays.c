@@ -283,32 +283,37 @@ static void test_nothing(void **state) {
     gpu_wait();
 }
 
+static gpu_floats given; /* zeros */
+
 static int every_call(int64_t i, void *stream) {
-    static float x[8];
+    float *x = given.device, *y = x + 8;
+    const dukd_optimizer_scalars *s = (const dukd_optimizer_scalars *)(x + 16);
     const int64_t one[4] = {1, 1, 1, 8}, strides[4] = {8, 8, 8, 1};
     switch (i) {
     case 0:
-        return gpu_array_add(stream, x, x, 8);
+        return gpu_array_add(stream, x, y, 8);
     case 1:
         return gpu_array_scale(stream, x, 2, 8);
     case 2:
-        return gpu_array_note_nonfinite(stream, x, 8, NULL);
+        return gpu_array_note_nonfinite(stream, x, 8, (int32_t *)y);
     case 3:
-        return gpu_array_adam(stream, NULL, NULL, x, x, x, x, 8);
+        return gpu_array_adam(stream, s, NULL, x, x + 32, x + 40, y, 8);
     case 4:
-        return gpu_array_descend(stream, NULL, NULL, x, x, 8);
+        return gpu_array_descend(stream, s, NULL, x, y, 8);
     case 5:
-        return gpu_array_average(stream, NULL, x, x, 1, 1, 8);
+        return gpu_array_average(stream, NULL, x, y, 1, 1, 8);
     case 6:
-        return gpu_array_scatter_add(stream, x, x, one, strides);
+        return gpu_array_scatter_add(stream, x, y, one, strides);
     default:
-        return gpu_array_gather(stream, x, x, one, strides);
+        return gpu_array_gather(stream, x, y, one, strides);
     }
 }
 
 static void test_failures(void **state) {
     (void)state;
+    given = gpu_floats_zeros(48);
     gpu_check_failures(every_call, 8);
+    gpu_floats_free(&given);
 }
 
 int main(void) {

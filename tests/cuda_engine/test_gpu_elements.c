@@ -511,10 +511,11 @@ static void test_same_bits(void **state) {
 
 /* ---------------------------------------------------------------- nothing to do, and failures */
 
-static dukd_tensor the_tensor;
+static dukd_tensor the_tensor; /* of 4 elements */
+static gpu_floats given;       /* its memory, and 12 zeros more */
 
 static int every_call(int64_t i, void *stream) {
-    static float f[64];
+    float *f = given.device + 4;
     const dukd_tensor *t = &the_tensor;
     switch (i) {
     case 0:
@@ -552,24 +553,27 @@ static int every_call(int64_t i, void *stream) {
     case 16:
         return gpu_epilogue(stream, t, t, NULL, DUKD_ACT_NONE, 0, NULL);
     default:
-        return gpu_channel_sums(stream, f, t, 1, f);
+        return gpu_channel_sums(stream, f, t, 1, f + 4);
     }
 }
 enum { CALLS = 18 };
 
 static void test_failures(void **state) {
-    static float x[4];
     (void)state;
-    the_tensor = (dukd_tensor){.data = x, .images = 1, .channels = 4, .height = 1, .width = 1};
+    given = gpu_floats_zeros(16);
+    the_tensor = (dukd_tensor){.data = given.device, .images = 1, .channels = 4, .height = 1, .width = 1};
     gpu_check_failures(every_call, CALLS);
+    gpu_floats_free(&given);
 }
 
 static void test_nothing(void **state) {
     (void)state;
+    given = gpu_floats_zeros(16);
     the_tensor = (dukd_tensor){.channels = 4, .height = 1, .width = 1};
     assert_int_equal(gpu_channel_sums_scratch(&the_tensor), 0);
     for (int64_t i = 0; i < CALLS; i++) GPU_OK(every_call(i, gpu_stream()));
     gpu_wait();
+    gpu_floats_free(&given);
 }
 
 int main(void) {

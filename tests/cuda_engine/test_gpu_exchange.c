@@ -163,43 +163,50 @@ static void test_not_finite(void **state) {
 
 /* ---------------------------------------------------------------- nothing to do, and failures */
 
-static dukd_tensor the_tensor;
+static dukd_tensor the_small, the_large; /* a pixel of 4 channels, and its shuffle by 2 */
+static gpu_floats given;                 /* their memory, and the caller's */
 
 static int every_call(int64_t i, void *stream) {
-    static float f[64];
     const dukd_exchange x = {.images = 1, .channels = 4, .order = 1, .spread = 1};
-    const dukd_tensor *t = &the_tensor;
     switch (i) {
     case 0:
-        return gpu_shuffle(stream, t, t, 2, 2);
+        return gpu_shuffle(stream, &the_large, &the_small, 2, 2);
     case 1:
-        return gpu_shuffle(stream, t, t, 2, 1);
+        return gpu_shuffle(stream, &the_large, &the_small, 2, 1);
     case 2:
-        return gpu_unshuffle(stream, t, t, 2, 2, 0);
+        return gpu_unshuffle(stream, &the_small, &the_large, 2, 2, 0);
     case 3:
-        return gpu_unshuffle(stream, t, t, 2, 1, 1);
+        return gpu_unshuffle(stream, &the_small, &the_large, 2, 1, 1);
     case 4:
-        return gpu_import(stream, t, f, &x, 0);
+        return gpu_import(stream, &the_small, given.device + 8, &x, 0);
     default:
-        return gpu_export(stream, f, t, &x);
+        return gpu_export(stream, given.device + 8, &the_small, &x);
     }
 }
 enum { CALLS = 6 };
 
+static void give(int32_t images) {
+    given = gpu_floats_zeros(12);
+    the_small = (dukd_tensor){.data = given.device, .images = images, .channels = 4, .height = 1, .width = 1};
+    the_large =
+        (dukd_tensor){.data = given.device + 4, .images = images, .channels = 1, .height = 2, .width = 2};
+}
+
 static void test_failures(void **state) {
-    static float x[4];
     (void)state;
-    the_tensor = (dukd_tensor){.data = x, .images = 1, .channels = 4, .height = 1, .width = 1};
+    give(1);
     gpu_check_failures(every_call, CALLS);
     /* an order 1 shuffle that no graph has is refused, not run with too small a tile */
-    assert_int_not_equal(gpu_shuffle(gpu_stream(), &the_tensor, &the_tensor, 65, 1), 0);
+    assert_int_not_equal(gpu_shuffle(gpu_stream(), &the_large, &the_small, 65, 1), 0);
+    gpu_floats_free(&given);
 }
 
 static void test_nothing(void **state) {
     (void)state;
-    the_tensor = (dukd_tensor){.channels = 4, .height = 1, .width = 1};
+    give(0);
     for (int64_t i = 0; i < CALLS; i++) GPU_OK(every_call(i, gpu_stream()));
     gpu_wait();
+    gpu_floats_free(&given);
 }
 
 int main(void) {

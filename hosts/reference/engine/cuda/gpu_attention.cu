@@ -68,7 +68,7 @@ multiply_heads(float (&s)[ROWS][KEYS], float *x, float *y, const typename E::wor
 
 /* Item: (window, tile of queries, head, D channels of the result), the last fastest. */
 template <class E, int V, int D>
-static __global__ void __launch_bounds__(WINDOW_THREADS)
+static __global__ void __launch_bounds__(WINDOW_THREADS, 3)
     attention(typename E::word *out, const typename E::word *qkv, const window_shape z, int64_t items) {
     DUKD_DYNAMIC_SHARED(quad, raw);
     float *const scores = reinterpret_cast<float *>(raw), *const q = scores, *const k = q + D * PITCH;
@@ -122,8 +122,8 @@ static __global__ void __launch_bounds__(WINDOW_THREADS)
             }
             put_queries(scores, s);
             __syncthreads();
+            /* what this reads lies until the barrier after the next tokens */
             multiply_rows<D>(o, scores, v, keys);
-            __syncthreads();
         }
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
@@ -168,10 +168,10 @@ static __device__ __forceinline__ void softmax_back(float (&s)[ROWS][KEYS], floa
     }
 }
 
-/* Block: (group of windows, head), the last fastest. parts: groups x rows of the table x heads. (3: what fits a multiprocessor's
- * shared memory; for more blocks the compiler would spill.) */
+/* Block: (group of windows, head), the last fastest. parts: groups x rows of the table x heads. (3 blocks are
+ * what fits a multiprocessor's shared memory; in fewer registers, or with 16 channels, sm_120 would spill.) */
 template <class E, int V, int D>
-static __global__ void __launch_bounds__(WINDOW_THREADS, 3)
+static __global__ void __launch_bounds__(WINDOW_THREADS, D == 16 ? 2 : 3)
     attention_back(typename E::word *d_qkv, const typename E::word *d, const typename E::word *qkv,
                    const window_shape z, int32_t group_windows, float *parts) {
     DUKD_DYNAMIC_SHARED(quad, raw);
@@ -285,7 +285,7 @@ struct window_room {
 
 /* Item: (window, tile of queries, head). */
 template <class E, int V, int D>
-static __global__ void __launch_bounds__(WINDOW_THREADS)
+static __global__ void __launch_bounds__(WINDOW_THREADS, 2)
     attention_rows(float *rows, const typename E::word *d, const typename E::word *qkv, const window_shape z,
                    int64_t items) {
     DUKD_DYNAMIC_SHARED(quad, raw);
@@ -341,7 +341,7 @@ static __global__ void __launch_bounds__(WINDOW_THREADS)
 
 /* Block: (group of windows, tile of queries, head). parts: groups x tiles x rows of the table x heads. */
 template <class E, int V, int D>
-static __global__ void __launch_bounds__(WINDOW_THREADS)
+static __global__ void __launch_bounds__(WINDOW_THREADS, 2)
     attention_queries(typename E::word *d_qkv, float *rows, const typename E::word *d,
                       const typename E::word *qkv, const window_shape z, int32_t group_windows,
                       float *parts) {
@@ -389,7 +389,7 @@ static __global__ void __launch_bounds__(WINDOW_THREADS)
 
 /* Item: (window, tile of keys, head, D channels of the result). */
 template <class E, int V, int D>
-static __global__ void __launch_bounds__(WINDOW_THREADS)
+static __global__ void __launch_bounds__(WINDOW_THREADS, 2)
     attention_keys(typename E::word *d_qkv, float *rows, const typename E::word *d,
                    const typename E::word *qkv, const window_shape z, int64_t items) {
     DUKD_DYNAMIC_SHARED(quad, raw);
@@ -424,7 +424,6 @@ static __global__ void __launch_bounds__(WINDOW_THREADS)
             put_keys(room.scores, ds);
             __syncthreads();
             multiply_rows<D>(dk, room.scores, room.y, queries);
-            __syncthreads();
         }
         give_rows<E, D>(d_qkv + channels + at, step, room.tokens[1], dk, z.scale, keys, width);
         give_rows<E, D>(d_qkv + 2 * channels + at, step, room.tokens[1], dv, 1.0f, keys, width);

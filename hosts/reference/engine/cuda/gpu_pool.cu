@@ -64,6 +64,11 @@ template <class E, int WIDTH> struct spread_mean {
     }
 };
 
+/* Its vectors: with 8 numbers each of mean and factor it would spill. */
+template <int V> constexpr int of_deviation() {
+    return V > 4 ? 4 : V;
+}
+
 /* dx (+)= (x - mean) factor d / y, and nothing where y is 0. */
 template <class E, int WIDTH> struct spread_deviation {
     static constexpr int V = WIDTH;
@@ -296,6 +301,7 @@ template <class E, int WIDTH> struct resize_gather {
         for (int32_t i = down.begin; i < down.end; i++) {
             const float of_row = tap(i, of_x.height, of_d.height).of(p.y);
             if (of_row == 0.0f) continue;
+#pragma unroll 1 /* more at a time would spill */
             for (int32_t k = across.begin; k < across.end; k++) {
                 const float weight = of_row * tap(k, of_x.width, of_d.width).of(p.x);
                 if (weight == 0.0f) continue;
@@ -387,14 +393,15 @@ extern "C" int gpu_deviation_back(void *stream, const dukd_tensor *dx, const duk
     if (status != 0) return status;
     return with_vectors(dx, [&](auto e, auto w) {
         typedef decltype(e) E;
-        const spread_deviation<E, decltype(w)::value> f = {data_of<E>(dx),
-                                                           data_of<E>(d),
-                                                           data_of<E>(x),
-                                                           data_of<E>(y),
-                                                           static_cast<const float *>(scratch),
-                                                           dx->channels,
-                                                           static_cast<float>(part_of(dx)),
-                                                           sum};
+        const spread_deviation<E, of_deviation<decltype(w)::value>()> f = {
+            data_of<E>(dx),
+            data_of<E>(d),
+            data_of<E>(x),
+            data_of<E>(y),
+            static_cast<const float *>(scratch),
+            dx->channels,
+            static_cast<float>(part_of(dx)),
+            sum};
         return launch_channels(stream, f, dx->channels, pixels_of(dx), dx->images);
     });
 }
@@ -438,7 +445,7 @@ extern "C" int gpu_resize_back(void *stream, const dukd_tensor *dx, const dukd_t
 
 template <class E, int V> static int load_of() {
     return load_kernels(sum_parts<term_value<E, V>>, sum_parts<term_square<E, V>>,
-                        each_channel<spread_mean<E, V>>, each_channel<spread_deviation<E, V>>,
+                        each_channel<spread_mean<E, V>>, each_channel<spread_deviation<E, of_deviation<V>()>>,
                         each_channel<find_maxima<E, V>>, each_channel<give_to_maxima<E, V>>,
                         each_channel<resize<E, V>>, each_channel<resize_gather<E, V>>);
 }

@@ -1,0 +1,98 @@
+/* dukd-host trains with engine: cuda as on the processor: on the emulated device, with the plugin's CUDA backend there as well. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "host_run.h"
+#include "unit/data_fixture.h"
+
+#define ON_CUDA       "--set", "engine=cuda", "--plugin", CUDA_PLUGIN
+#define METRICS(name) "experiments/" name "/metrics.jsonl"
+
+enum { STEPS = 20 };
+
+static int setup(void **state) {
+    return setenv("DUKD_ENGINE_CUDA", CUDA_ENGINE, 1) || host_setup(state);
+}
+
+/* The numbers of line `line` of a metrics.jsonl whose keys begin with "l_"; their number. */
+static int losses_of(const char *text, int line, double *out, int room) {
+    int count = 0;
+    while (line-- > 0 && text) text = strchr(text, '\n') ? strchr(text, '\n') + 1 : NULL;
+    const char *end = text ? strchr(text, '\n') : NULL;
+    for (const char *p = text; p && end && (p = strstr(p, "\"l_")) && p < end && count < room; p++) {
+        const char *colon = strchr(p, ':');
+        assert_non_null(colon);
+        out[count++] = strtod(colon + 1, NULL);
+    }
+    return count;
+}
+
+/* The largest relative difference of any loss in the first STEPS lines. */
+static double worst_loss(const char *host, const char *device) {
+    char *text = strdup(host_load(host));
+    const char *other = host_load(device);
+    double worst = 0;
+    int steps = 0;
+    for (int line = 0; line < 2 * STEPS; line++) { /* those of a validation have none */
+        double a[16], b[16];
+        const int count = losses_of(text, line, a, 16);
+        assert_int_equal(losses_of(other, line, b, 16), count);
+        steps += count > 0;
+        for (int i = 0; i < count; i++) {
+            const double gap = fabs(a[i] - b[i]) / fabs(a[i]);
+            if (!(gap <= worst)) worst = gap;
+        }
+    }
+    assert_int_equal(steps, STEPS);
+    free(text);
+    return worst;
+}
+
+/* Twenty steps on both; the losses agree to the bound at each. */
+static void compare(const char *file, double bound, const char *const *more) {
+    const char *args[40] = {
+        "train", file,       "-q", "--set", "logger.print_freq=1", "--set", "train.total_iter=20",
+        "--set", "name=host"};
+    int count = 9;
+    for (int i = 0; more[i]; i++) args[count++] = more[i];
+    host_run(0, args);
+    args[8] = "name=cuda";
+    const char *const on[] = {ON_CUDA, NULL};
+    for (int i = 0; on[i]; i++) args[count++] = on[i];
+    args[count] = NULL;
+    host_run(0, args);
+    assert_non_null(strstr(host_load("experiments/cuda/run.json"), "\"name\": \"cuda\""));
+    const double worst = worst_loss(METRICS("host"), METRICS("cuda"));
+    print_message("%s: losses of %d steps agree to %.1e\n", file, STEPS, worst);
+    if (!(worst <= bound)) fail_msg("losses differ by %.1e, at most %.1e wanted", worst, bound);
+}
+#define COMPARE(file, bound, ...) compare(file, bound, (const char *const[]){__VA_ARGS__, NULL})
+
+static void paper_mode(void **state) {
+    (void)state;
+    COMPARE("dukd.yml", 1e-5, "--set", "precision=f32");
+}
+
+static void official_mode(void **state) {
+    (void)state;
+    COMPARE("dukd.yml", 1e-5, "--set", "precision=f32", "--set", "train.mode=official", "--set",
+            "train.pixel_opt.type=L1Loss", "--set", "train.pixel_opt.loss_weight=5", "--set",
+            "train.kd_opt.type=L1Loss", "--set", "train.noisy.prob=0.5", "--set",
+            "train.dukd_opt.n_gt_sub=[1]", "--set", "train.dukd_opt.zoom_out=true");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(paper_mode, setup, host_teardown),
+        cmocka_unit_test_setup_teardown(official_mode, setup, host_teardown),
+    };
+    return cmocka_run_group_tests_name("cuda", tests, NULL, NULL);
+}
