@@ -219,6 +219,7 @@ static const gather_case gathers[] = {
     {{2, 3, 5, 7}, {105, 35, 1, 5}, 0, 210},                    /* transposed */
     {{2, 3, 5, 7}, {0, 35, 7, 1}, 0, 105},                      /* one image for all */
     {{2, 3, 5, 7}, {105, 35, -7, -1}, 34, 210},                 /* turned by 180 degrees */
+    {{1, 1, 5, 7}, {1, 1, 7, 5}, 0, 59},                        /* as far as a row is long, but no row */
     {{1, 1, 1, 1}, {9, 9, 9, 9}, 0, 1},
     {{3, 1, 1, 5}, {5, 77, 99, 1}, 0, 15},          /* strides of dimensions of 1 mean nothing */
     {{1, 2, 1, 40000}, {1, 40000, 5, 1}, 0, 80000}, /* more columns than a row of blocks */

@@ -484,6 +484,7 @@ static void test_sums(void **state) {
     gpu_for_each(EACH_SIZE, check_mul_back_channels);
     gpu_for_each(EACH_SIZE, check_channel_sums);
     gpu_for_each(EACH_LARGE, check_channel_sums);
+    gpu_for_each(&(gpu_size){1, 20, 1, 127}, 1, check_channel_sums); /* a part of 128 pixels and one less */
     check_mul_back_channels((gpu_size){3, 64, 41, 37}, DUKD_TYPE_F32);
     check_mul_back_channels((gpu_size){1100, 2, 1, 3}, DUKD_TYPE_F32); /* more images than rows of a grid */
     check_mul_back_channels(large[2], DUKD_TYPE_BF16);

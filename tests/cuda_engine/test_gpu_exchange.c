@@ -68,8 +68,9 @@ static const exchange_case exchanges[] = {
     {{1, 64, 12, 11}, 1, 64, 1, 1},  /* two chunks of channels; a tile and 4 pixels */
     {{2, 180, 3, 43}, 2, 180, 1, 1}, /* 129 pixels, a last chunk of 20 channels */
     {{1, 17, 16, 8}, 1, 17, 1, 1},
-    {{1, 40, 1, 3}, 1, 33, 1, 1}, /* a chunk of one channel */
-    {{1, 64, 3, 5}, 1, 64, 2, 1}, /* reordered for a shuffle */
+    {{1, 40, 1, 3}, 1, 33, 1, 1},   /* a chunk of one channel */
+    {{1, 33, 20, 20}, 1, 33, 1, 1}, /* more than a tile in every chunk */
+    {{1, 64, 3, 5}, 1, 64, 2, 1},   /* reordered for a shuffle */
     {{2, 27, 4, 6}, 2, 27, 3, 1},
     {{1, 48, 2, 9}, 1, 48, 4, 1},
     {{2, 12, 5, 7}, 2, 3, 2, 2}, /* spread: the caller's has r times the rows and columns */
