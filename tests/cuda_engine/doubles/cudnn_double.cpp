@@ -35,7 +35,8 @@ const real_functions *real() {
     static real_functions functions;
     static const bool there = [] {
         if (DOUBLES_REAL_CUDNN[0] == 0) return false;
-        void *library = dlopen(DOUBLES_REAL_CUDNN, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+        /* In a namespace of its own: it opens cuBLASLt by name, and must not find the double. */
+        void *library = dlmopen(LM_ID_NEWLM, DOUBLES_REAL_CUDNN, RTLD_NOW | RTLD_LOCAL);
         if (library == nullptr) {
             fprintf(stderr, "the real cuDNN cannot be opened: %s\n", dlerror());
             return false;

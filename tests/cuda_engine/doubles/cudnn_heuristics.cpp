@@ -2,6 +2,8 @@
  * is told about. */
 #include "cudnn_double.hpp"
 
+#include <cstdio>
+
 namespace cudnn_double {
 
 namespace {
@@ -26,6 +28,14 @@ bool is_pointwise(const node &op) {
     return op.type == CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR;
 }
 
+cudnnDataType_t output_type(const node &graph) {
+    const node_ref last =
+        child(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, children(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS) - 1);
+    shape s;
+    const node_ref to = is_pointwise(*last) ? child(*last, CUDNN_ATTR_OPERATION_POINTWISE_YDESC) : nullptr;
+    return to != nullptr && read_shape(*to, &s) ? s.type : CUDNN_DATA_FLOAT;
+}
+
 /* What the emulated device was told not to support. */
 bool supported(const node &graph) {
     const int32_t refused = doubles_refused();
@@ -38,6 +48,10 @@ bool supported(const node &graph) {
         shape x, w, b;
         if (is_pointwise(*op)) {
             const node_ref second = child(*op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC);
+            if ((refused & DOUBLES_NO_MIXED_BIAS) != 0 && second && read_shape(*second, &b) &&
+                b.elements() == b.dims[1] && b.type == CUDNN_DATA_FLOAT &&
+                output_type(graph) != CUDNN_DATA_FLOAT)
+                return false;
             if ((refused & DOUBLES_NO_FUSED_ADDEND) != 0 && second && read_shape(*second, &b) &&
                 b.dims[0] * b.dims[2] * b.dims[3] > 1)
                 return false;
@@ -99,6 +113,18 @@ cudnnStatus_t finalize_heuristics(node &n) {
     return CUDNN_STATUS_SUCCESS;
 }
 
+static void note_plan(const node &config, int64_t engine, int64_t workspace,
+                      const std::vector<cudnnBackendNumericalNote_t> &notes) {
+    doubles_plan *p = doubles_plan_mutable();
+    p->plans++;
+    p->engine = engine;
+    p->workspace = workspace;
+    p->proposals = config.proposals;
+    p->operations = static_cast<int64_t>(children(*config.graph, CUDNN_ATTR_OPERATIONGRAPH_OPS));
+    p->notes = 0;
+    for (const auto note : notes) p->notes |= 1 << note;
+}
+
 cudnnStatus_t finalize_plan(node &n) {
     const node_ref config = child(n, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
     n.graph = config->graph;
@@ -106,7 +132,7 @@ cudnnStatus_t finalize_plan(node &n) {
     if (n.real == nullptr) {
         if (!engine_of(n.config).makes_plan)
             return refuse(CUDNN_STATUS_NOT_SUPPORTED, "this engine makes no plan");
-        doubles_plan_made(n.config, engine_of(n.config).workspace, config->proposals);
+        note_plan(*config, n.config, engine_of(n.config).workspace, engine_of(n.config).notes);
         return CUDNN_STATUS_SUCCESS;
     }
     const cudnnStatus_t status = finalize_on_device(n, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP);
@@ -118,8 +144,12 @@ cudnnStatus_t finalize_plan(node &n) {
     (void)real()->get(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &count, &index);
     (void)real()->get(n.real, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count,
                       &workspace);
+    std::vector<cudnnBackendNumericalNote_t> notes(32);
+    (void)real()->get(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, 32, &count,
+                      notes.data());
+    notes.resize(static_cast<size_t>(count));
     (void)real()->destroy(engine);
-    doubles_plan_made(index, workspace, config->proposals);
+    note_plan(*config, index, workspace, notes);
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -194,3 +224,17 @@ cudnnStatus_t get_of_heuristics(const node &n, cudnnBackendAttributeName_t name,
 }
 
 } // namespace cudnn_double
+
+extern "C" DOUBLES_EXPORT int32_t doubles_check_device(char *why, size_t room) {
+    using namespace cudnn_double;
+    cudnnBackendDescriptor_t device = nullptr;
+    if (real() == nullptr || doubles_device_json() == nullptr) {
+        (void)snprintf(why, room, "cuDNN is not installed");
+        return 0;
+    }
+    const cudnnStatus_t status = make_device(&device);
+    why[0] = 0;
+    if (status != CUDNN_STATUS_SUCCESS) real()->last_error(why, room);
+    if (device != nullptr) (void)real()->destroy(device);
+    return status == CUDNN_STATUS_SUCCESS;
+}

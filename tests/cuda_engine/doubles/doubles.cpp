@@ -13,7 +13,7 @@ int64_t calls, fail_at, alive;
 std::string failed, device;
 bool has_device;
 doubles_log executed;
-int64_t plan_engine, plan_workspace, plan_proposals;
+doubles_plan plan;
 
 struct tally {
     int64_t real = 0, doubled = 0;
@@ -95,22 +95,17 @@ const char *doubles_device_json(void) {
     return has_device ? device.c_str() : nullptr;
 }
 
-void doubles_plan_made(int64_t engine, int64_t workspace, int64_t proposals) {
-    plan_engine = engine;
-    plan_workspace = workspace;
-    plan_proposals = proposals;
+doubles_plan doubles_last_plan(void) {
+    return plan;
 }
 
-void doubles_last_plan(int64_t *engine, int64_t *workspace, int64_t *proposals) {
-    *engine = plan_engine;
-    *workspace = plan_workspace;
-    *proposals = plan_proposals;
+doubles_plan *doubles_plan_mutable(void) {
+    return &plan;
 }
 
-int32_t doubles_device(const char *json, char *, size_t) {
+void doubles_device(const char *json) {
     has_device = json != nullptr;
     if (has_device) device = json;
-    return 1;
 }
 
 } // extern "C"

@@ -27,7 +27,7 @@ enum {
     DOUBLES_NO_HEURISTICS = 16,  /* mode A proposes nothing */
     DOUBLES_NO_CONVOLUTION = 32, /* cuDNN computes nothing */
     DOUBLES_NO_PRODUCT = 64,     /* cuBLASLt computes nothing */
-    DOUBLES_NO_MIXED_BIAS = 128, /* cuBLASLt: an f32 bias for a bf16 output */
+    DOUBLES_NO_MIXED_BIAS = 128, /* an f32 bias for a bf16 output */
     DOUBLES_NO_DEVICE = 256,     /* no handles */
 };
 DOUBLES_EXPORT void doubles_refuse(int32_t what);
@@ -51,11 +51,21 @@ typedef struct {
 } doubles_log;
 DOUBLES_EXPORT doubles_log doubles_executed(void);
 
-/* Where the real library is installed: mode A and plans are its own, for a device of these properties (cuDNN's JSON). NULL: doubled.
- * 0: it cannot be told about a device; `why` says so. */
-DOUBLES_EXPORT int32_t doubles_device(const char *json, char *why, size_t room);
-/* Of the last plan that was made: the real engine's number and its workspace. */
-DOUBLES_EXPORT void doubles_last_plan(int64_t *engine, int64_t *workspace, int64_t *proposals);
+/* Where the real library is installed: heuristics and plans are its own, for a device of these properties (cuDNN's JSON) that is not
+ * there. NULL: doubled. */
+DOUBLES_EXPORT void doubles_device(const char *json);
+/* The name of a function that cuDNN's double has besides cuDNN's: 1 where the real library takes the properties; else `why` says what it
+ * says. */
+typedef int32_t (*doubles_check_device_fn)(char *why, size_t room);
+#define DOUBLES_CHECK_DEVICE "doubles_check_device"
+
+/* The last plan that was made. */
+typedef struct {
+    int64_t plans; /* how many there were */
+    int64_t engine, workspace, proposals, operations;
+    int32_t notes; /* bits: 1 << cudnnBackendNumericalNote_t */
+} doubles_plan;
+DOUBLES_EXPORT doubles_plan doubles_last_plan(void);
 
 /* Prints which descriptors the real libraries looked at, and what was doubled. */
 DOUBLES_EXPORT void doubles_report(void);
@@ -68,7 +78,7 @@ DOUBLES_EXPORT doubles_log *doubles_log_mutable(void);
 /* A line of the report: `calls` more of `what`, by the real library or doubled. */
 DOUBLES_EXPORT void doubles_note(const char *what, int32_t real);
 DOUBLES_EXPORT const char *doubles_device_json(void); /* NULL: doubled */
-DOUBLES_EXPORT void doubles_plan_made(int64_t engine, int64_t workspace, int64_t proposals);
+DOUBLES_EXPORT doubles_plan *doubles_plan_mutable(void);
 
 #ifdef __cplusplus
 }

@@ -16,6 +16,7 @@ struct gpu_conv {
     gpu_product *product;
     int64_t workspace;  /* the library's, first */
     int64_t temp_at;    /* out before the rest is done */
+    int64_t bias_at;    /* a bf16 copy of the bias, where the call takes one */
     int64_t x_at, d_at; /* f32 copies, where `casts` */
     int64_t total;
     int32_t casts;
@@ -76,38 +77,48 @@ static int64_t out_bytes(const gpu_conv_call *c, dukd_type type) {
            dukd_type_bytes(type);
 }
 
-static int ask(gpu_conv *c, const gpu_conv_call *call, gpu_refusal *why, dukd_failure *f) {
+static int ask_product(gpu_conv *c, const gpu_conv_call *call, gpu_refusal *why, dukd_failure *f) {
     int status = DUKD_DONE;
     if (gpu_product_fits(&call->spec)) status = gpu_product_create(&c->product, c->l, call, why, f);
     c->call = *call;
     return status;
 }
 
-static int ask_cudnn(gpu_conv *c, const gpu_conv_call *call, gpu_refusal *why, dukd_failure *f) {
+static int ask_graph(gpu_conv *c, const gpu_conv_call *call, gpu_refusal *why, dukd_failure *f) {
     const int status = gpu_graph_create(&c->graph, c->l, call, why, f);
     c->call = *call;
     return status;
 }
 
+/* A call with its bias in f32 and, for a bf16 output, in bf16: cuDNN's compiled kernels and cuBLASLt take no other. */
+static int with_bias(gpu_conv_call *calls, int count, const gpu_conv_call *call) {
+    calls[count] = *call;
+    calls[count++].bias_type = DUKD_TYPE_F32;
+    if (call->bias && call->out_type == DUKD_TYPE_BF16) {
+        calls[count] = *call;
+        calls[count++].bias_type = DUKD_TYPE_BF16;
+    }
+    return count;
+}
+
 /* From the most that one call may do to the bare convolution; a product of cuBLASLt before a graph of cuDNN's. */
 static int ask_all(gpu_conv *c, const gpu_conv_call *full, gpu_refusal *why, dukd_failure *f) {
-    gpu_conv_call calls[3];
-    int count = 0;
-    calls[count++] = *full;
+    gpu_conv_call calls[5], less = *full;
+    int count = with_bias(calls, 0, full);
     if (full->addend && (full->bias || full->act != DUKD_ACT_NONE)) {
-        calls[count] = *full;
-        calls[count++].addend = 0;
+        less.addend = 0;
+        count = with_bias(calls, count, &less);
     }
     if (full->bias || full->addend || full->act != DUKD_ACT_NONE) {
-        calls[count] = *full;
-        calls[count].bias = calls[count].addend = 0;
-        calls[count++].act = DUKD_ACT_NONE;
+        less.bias = less.addend = 0;
+        less.act = DUKD_ACT_NONE;
+        calls[count++] = less;
     }
     int status = DUKD_DONE;
     for (int i = 0; i < count && status == DUKD_DONE && c->product == NULL; i++)
-        status = ask(c, &calls[i], why, f);
+        status = ask_product(c, &calls[i], why, f);
     for (int i = 0; i < count && status == DUKD_DONE && c->product == NULL && c->graph == NULL; i++)
-        status = ask_cudnn(c, &calls[i], why, f);
+        status = ask_graph(c, &calls[i], why, f);
     return status;
 }
 
@@ -122,6 +133,10 @@ static void lay_out(gpu_conv *c) {
             s->kind == GPU_CONV_FORWARD ? out_bytes(&c->call, s->type) : x_bytes(s, s->type);
         c->temp_at = c->total;
         c->total += aligned(bytes);
+    }
+    if (c->call.bias && c->call.bias_type == DUKD_TYPE_BF16) {
+        c->bias_at = c->total;
+        c->total += aligned((int64_t)s->out_channels * dukd_type_bytes(DUKD_TYPE_BF16));
     }
     if (c->casts) {
         c->x_at = c->total;
@@ -157,7 +172,7 @@ int gpu_conv_create(gpu_conv **out, gpu_libraries *l, const gpu_conv_spec *spec,
     status = ask_all(c, &full, &why, f);
     if (status == DUKD_DONE && c->product == NULL && c->graph == NULL && weights &&
         spec->type == DUKD_TYPE_BF16) {
-        /* No kernel with f32 sums in the answer for bf16 operands: f32 copies of them. Their products are exact in TF32, too. */
+        /* No kernel that gives f32 for bf16 operands, as with cuDNN's compiled ones: f32 copies. Their products are exact in TF32, too. */
         full.type = DUKD_TYPE_F32;
         full.tf32 = 1;
         c->casts = 1;
@@ -210,6 +225,16 @@ static dukd_tensor tensor_at(const void *data, dukd_type type, const gpu_conv_sp
     };
 }
 
+/* to, in the workspace, = from in the other type. */
+static int cast(gpu_conv *c, const gpu_conv_operands *o, int64_t at, dukd_type to, const dukd_tensor *from,
+                const void **out, dukd_failure *f) {
+    dukd_tensor copy = *from;
+    copy.type = to;
+    copy.data = (char *)o->workspace + at;
+    *out = copy.data;
+    return launched(gpu_cast(c->l->stream, &copy, from, 0), "a conversion of a convolution's operand", f);
+}
+
 static int run_library(gpu_conv *c, const gpu_conv_operands *o, dukd_failure *f) {
     return c->product != NULL ? gpu_product_run(c->product, o, f) : gpu_graph_run(c->graph, o, f);
 }
@@ -223,7 +248,20 @@ static int run_forward(gpu_conv *c, const gpu_conv_operands *o, dukd_failure *f)
     /* A graph may write its output before it reads its addend. */
     if (s->has_addend && o->addend == o->out && (addend || c->graph != NULL))
         first.out = (char *)o->workspace + c->temp_at;
-    const int status = run_library(c, &first, f);
+    int status = DUKD_DONE;
+    if (call->bias && call->bias_type == DUKD_TYPE_BF16) {
+        const void *copy;
+        const dukd_tensor b = {.images = 1,
+                               .channels = s->out_channels,
+                               .height = 1,
+                               .width = 1,
+                               .type = DUKD_TYPE_F32,
+                               .layout = DUKD_NHWC,
+                               .data = (void *)(uintptr_t)o->bias};
+        status = cast(c, o, c->bias_at, DUKD_TYPE_BF16, &b, &copy, f);
+        first.bias = copy; /* as the library was told */
+    }
+    if (status == DUKD_DONE) status = run_library(c, &first, f);
     if (status != DUKD_DONE || (!bias && !act && !addend && first.out == o->out)) return status;
     const dukd_tensor out = tensor_at(o->out, s->type, s, s->out_channels, call->out_height, call->out_width);
     dukd_tensor x = out, z = out;
@@ -255,13 +293,8 @@ static int run_weights_gradient(gpu_conv *c, const gpu_conv_operands *o, dukd_fa
         const dukd_tensor x = tensor_at(o->x, s->type, s, s->in_channels, s->height, s->width);
         const dukd_tensor d =
             tensor_at(o->d, s->type, s, s->out_channels, c->call.out_height, c->call.out_width);
-        dukd_tensor x32 = x, d32 = d;
-        x32.type = d32.type = DUKD_TYPE_F32;
-        first.x = x32.data = (char *)o->workspace + c->x_at;
-        first.d = d32.data = (char *)o->workspace + c->d_at;
-        int status = launched(gpu_cast(c->l->stream, &x32, &x, 0), "a conversion to f32", f);
-        if (status == DUKD_DONE)
-            status = launched(gpu_cast(c->l->stream, &d32, &d, 0), "a conversion to f32", f);
+        int status = cast(c, o, c->x_at, DUKD_TYPE_F32, &x, &first.x, f);
+        if (status == DUKD_DONE) status = cast(c, o, c->d_at, DUKD_TYPE_F32, &d, &first.d, f);
         if (status != DUKD_DONE) return status;
     }
     return run_library(c, &first, f);

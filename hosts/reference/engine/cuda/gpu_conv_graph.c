@@ -237,7 +237,7 @@ static cudnnBackendDescriptor_t stage_operation(maker *m, stage s, cudnnBackendD
     switch (s) {
     case STAGE_BIAS: {
         cudnnBackendDescriptor_t bias =
-            tensor(m, ID_BIAS, "tensor bias", CUDNN_DATA_FLOAT, 1, c->spec.out_channels, 1, 1);
+            tensor(m, ID_BIAS, "tensor bias", data_type(c->bias_type), 1, c->spec.out_channels, 1, 1);
         return pointwise(m, CUDNN_POINTWISE_ADD, "bias", from, bias, to);
     }
     case STAGE_ADDEND: {

@@ -11,6 +11,7 @@ typedef struct {
     int32_t out_height, out_width;
     dukd_type type, out_type;
     int32_t bias, addend;
+    dukd_type bias_type; /* of what the operands' bias points to */
     dukd_activation act;
     int32_t tf32;
     int64_t workspace_limit; /* bytes */

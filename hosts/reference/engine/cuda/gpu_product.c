@@ -45,12 +45,15 @@ static int set(gpu_product *p, cublasLtMatmulDescAttributes_t name, const char *
 }
 #define SET(p, name, value, f) set(p, name, #name, &(value), sizeof(value), f)
 
+static cudaDataType_t data_type(dukd_type t) {
+    return t == DUKD_TYPE_F32 ? CUDA_R_32F : CUDA_R_16BF;
+}
+
 static int layout(gpu_libraries *l, cublasLtMatrixLayout_t *out, dukd_type type, int64_t rows,
                   int64_t columns, dukd_failure *f) {
-    return check(l,
-                 l->lt.cublasLtMatrixLayoutCreate(out, type == DUKD_TYPE_F32 ? CUDA_R_32F : CUDA_R_16BF,
-                                                  (uint64_t)rows, (uint64_t)columns, rows),
-                 "cublasLtMatrixLayoutCreate", "a matrix", f);
+    return check(
+        l, l->lt.cublasLtMatrixLayoutCreate(out, data_type(type), (uint64_t)rows, (uint64_t)columns, rows),
+        "cublasLtMatrixLayoutCreate", "a matrix", f);
 }
 
 static int layouts(gpu_product *p, const gpu_conv_call *c, dukd_failure *f) {
@@ -92,7 +95,7 @@ static int describe(gpu_product *p, const gpu_conv_call *c, cublasLtEpilogue_t e
     if (status == DUKD_DONE && c->bias) {
         /* Until the first run a number that is aligned as the bias will be: the heuristics look at it. */
         const uintptr_t later = 256;
-        const cudaDataType_t type = CUDA_R_32F;
+        const cudaDataType_t type = data_type(c->bias_type);
         status = SET(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, later, f);
         if (status == DUKD_DONE) status = SET(p, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type, f);
     }
