@@ -141,7 +141,7 @@ static int open_library(void **out, const library_kind *k, dukd_failure *f) {
         if (i == 0) (void)snprintf(first, sizeof first, "%s", dlerror());
     }
     if (name_other(k, f)) return DUKD_FAILED;
-    return dukd_fail(f, DUKD_FAILED, "%s is not there (%s): %s", k->title, first, k->install);
+    return dukd_fail(f, DUKD_FAILED, "%s cannot be opened (%s): %s", k->title, first, k->install);
 }
 
 static int fill_table(gpu_libraries *l, void *library, const library_kind *k, dukd_failure *f) {
