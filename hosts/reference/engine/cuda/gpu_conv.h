@@ -2,7 +2,7 @@
  *
  * NHWC tensors, filters out x side x side x in / groups (gpu_pack_weights). f32 or bf16 with f32 sums; TF32 only where it was asked
  * for. Deterministic engines alone. What a library cannot fuse (bias, activation, addend) is done by gpu_epilogue afterwards: callers do
- * not see the difference.
+ * not see the difference. In bf16 that rounds once more in between; a bias may be rounded to bf16 where a library takes no other.
  *
  * Both libraries are opened at run time: a machine without them, or with another major version, gets a message. */
 #ifndef DUKD_GPU_CONV_H
@@ -37,7 +37,7 @@ typedef struct {
     dukd_activation act; /* FORWARD, with slope; an addend comes after it */
     float slope;
     int32_t
-        has_addend; /* FORWARD: of out's shape and type, may be out itself. DATA_GRADIENT: dx is added to */
+        has_addend; /* FORWARD: of out's shape and type, may be out itself (which may cost a pass over it). DATA_GRADIENT: dx is added to */
     int32_t tf32;   /* f32 products may be rounded to TF32 */
 } gpu_conv_spec;
 
