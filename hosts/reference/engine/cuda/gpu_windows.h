@@ -12,6 +12,7 @@
 
 namespace gpu {
 
+/* SHARED_TABLE: rows of a table that a block keeps in shared memory, those of windows up to 16. */
 enum { TILE = 64, PITCH = TILE + 4, WINDOW_THREADS = 128, ROWS = 8, KEYS = 4, SHARED_TABLE = 31 * 31 };
 
 struct window_shape {
