@@ -7,10 +7,14 @@
 
 #include "engine/arrays.h"
 #include "engine/engine.h"
+#include "engine/recording.h"
+#include "engine/transfers.h"
 
 typedef struct {
     const char *name;
-    const dukd_array_ops *arrays; /* NULL: its memory is the processor's */
+    const dukd_array_ops *arrays;        /* NULL: its memory is the processor's */
+    const dukd_transfer_ops *transfers;  /* NULL: by upload and download */
+    const dukd_recording_ops *recording; /* NULL: steps are not recorded */
     /* Of the options device and tf32 are for backends that know them. `info`: name and threads (the number to use) are set; the rest
      * is the backend's to fill. `place`: the processor, unless the backend writes another. */
     int (*engine_create)(void **out, const dukd_engine_options *options, dukd_engine_info *info,

@@ -46,6 +46,10 @@ void dukd_learner_free(dukd_learner *l) {
     *l = (dukd_learner){0};
 }
 
+int dukd_learner_prepare(dukd_learner *l, const dukd_batch *batch, dukd_failure *f) {
+    return dukd_stepper_prepare(l->stepper, batch->lr, batch->hr, f);
+}
+
 int dukd_learner_step(dukd_learner *l, const dukd_batch *batch, dukd_failure *f) {
     if (batch->iteration != l->iteration + 1)
         return dukd_fail(f, DUKD_FAILED, "a batch of iteration %lld came where %lld was due",

@@ -46,6 +46,8 @@ typedef struct {
 
 int dukd_learner_create(dukd_learner *l, const dukd_learner_options *options, dukd_failure *f);
 void dukd_learner_free(dukd_learner *l); /* zeroed allowed */
+/* The batch of the next dukd_learner_step, which begins to bring it to the engine's device (dukd_stepper_prepare). */
+int dukd_learner_prepare(dukd_learner *l, const dukd_batch *batch, dukd_failure *f);
 /* One iteration: batch->iteration must be l->iteration + 1. */
 int dukd_learner_step(dukd_learner *l, const dukd_batch *batch, dukd_failure *f);
 

@@ -119,18 +119,16 @@ static int ask(dukd_stepper *s, const dukd_pass *const *held, uint32_t count, du
     return status;
 }
 
-static int run_part(dukd_stepper *s, const dukd_step *step, dukd_failure *f) {
+int dukd_step_run_part(dukd_stepper *s, const dukd_step *step, dukd_failure *f) {
     dukd_error e = dukd_error_ready();
     uint32_t count = 0;
     int done = 0;
-    s->iteration = step->iteration;
-    s->first_sample = step->first_sample;
     int32_t code = s->o.plugin->begin_step(s->session, step, &e);
     if (code != DUKD_OK) return dukd_fail_plugin(f, "begin_step", code, &e);
     for (int i = 0; i < DUKD_MAX_NETWORKS; i++)
         if (s->answers[i]) dukd_answers_begin(s->answers[i]);
     s->fresh = NULL;
-    int status = dukd_step_draw_drops(s, f);
+    int status = 0;
     while (!done && !status) {
         status = collect(s, s->held, &count, &done, f);
         if (!status) status = ask(s, s->held, count, f);
@@ -182,11 +180,23 @@ int dukd_stepper_look(dukd_stepper *s, dukd_failure *f) {
     return status ? status : look_at_losses(s, f);
 }
 
-/* With `late`: was the iteration before this one, which is done or nearly so, finite? */
-static int look_back(dukd_stepper *s, dukd_failure *f) {
+/* With `late`: sends word of this iteration, and reads that of the one before, which is done or nearly so. A loss of it cannot be
+ * named any more; what has come after it has changed nothing. */
+static int exchange_reports(dukd_stepper *s, dukd_failure *f) {
+    const int now = (int)(s->iteration & 1), before = !now;
     int32_t set = 0;
-    int status = s->late ? read_flag(s, &set, f) : 0;
-    return status || !set ? status : dukd_stepper_look(s, f);
+    if (!s->late) return 0;
+    int status = dukd_report_send(s->reports[now], s->flag, f);
+    if (!status && s->reported[before]) status = dukd_report_read(s->reports[before], &set, f);
+    if (!status && set)
+        status = dukd_fail(f, DUKD_FAILED,
+                           "iteration %lld: an output or the gradient is not finite: stopped before anything "
+                           "was written. Lower "
+                           "train.optim_g.lr, or go on without such steps by train.nonfinite: skip",
+                           (long long)s->reported[before]);
+    s->reported[now] = s->iteration;
+    s->reported[before] = 0;
+    return status;
 }
 
 /* What the iteration's optimizer steps are made with: step i of it is the i-th after those that were taken. */
@@ -201,13 +211,31 @@ static int make_scalars(dukd_stepper *s, double rate, dukd_failure *f) {
                               s->scalar_room * (int64_t)sizeof *s->scalars, f);
 }
 
+static int send(dukd_feed *feed, const float *from, int64_t bytes, dukd_failure *f) {
+    void *room = NULL;
+    int status = dukd_feed_room(feed, &room, f);
+    if (status) return status;
+    memcpy(room, from, (size_t)bytes);
+    return dukd_feed_send(feed, f);
+}
+
+int dukd_stepper_prepare(dukd_stepper *s, const float *lr, const float *hr, dukd_failure *f) {
+    const int64_t pixels = (int64_t)s->o.height * s->o.width, square = (int64_t)s->o.scale * s->o.scale,
+                  bytes = (int64_t)s->o.batch * 3 * pixels * (int64_t)sizeof *lr;
+    if (!s->lr) return 0;
+    int status = send(s->lr_feed, lr, bytes, f);
+    if (!status) status = send(s->hr_feed, hr, bytes * square, f);
+    s->prepared = !status;
+    return status;
+}
+
 /* The batch where the engine can read it: *lr and *hr are the processor's before. */
 static int place_batch(dukd_stepper *s, const float **lr, const float **hr, dukd_failure *f) {
-    const int64_t pixels = (int64_t)s->o.height * s->o.width, square = (int64_t)s->o.scale * s->o.scale;
-    const int64_t bytes = (int64_t)s->o.batch * 3 * pixels * (int64_t)sizeof **lr;
     if (!s->lr) return 0;
-    int status = dukd_engine_upload(s->o.engine, s->lr, *lr, bytes, f);
-    if (!status) status = dukd_engine_upload(s->o.engine, s->hr, *hr, bytes * square, f);
+    int status = s->prepared ? 0 : dukd_stepper_prepare(s, *lr, *hr, f);
+    s->prepared = 0;
+    if (!status) status = dukd_feed_take(s->lr_feed, s->lr, f);
+    if (!status) status = dukd_feed_take(s->hr_feed, s->hr, f);
     *lr = s->lr;
     *hr = s->hr;
     return status;
@@ -220,8 +248,7 @@ int dukd_stepper_run(dukd_stepper *s, int64_t iteration, int64_t first_sample, c
     int64_t lr_shape[4] = {images, 3, s->o.height, s->o.width},
             hr_shape[4] = {images, 3, (int64_t)s->o.height * scale, (int64_t)s->o.width * scale};
     const int64_t lr_size = 3 * lr_shape[2] * lr_shape[3], hr_size = 3 * hr_shape[2] * hr_shape[3];
-    int status = look_back(s, f);
-    if (!status) status = make_scalars(s, rate, f);
+    int status = make_scalars(s, rate, f);
     if (!status) status = place_batch(s, &lr, &hr, f);
     s->broken = 0;
     for (int32_t part = 0; part < parts && !status; part++) {
@@ -245,10 +272,14 @@ int dukd_stepper_run(dukd_stepper *s, int64_t iteration, int64_t first_sample, c
             .hr = &hr_tensor,
             .stream = place->stream,
         };
-        status = run_part(s, &step, f);
+        s->iteration = iteration;
+        s->first_sample = step.first_sample;
+        status = dukd_step_draw_drops(s, f);
+        if (!status) status = dukd_step_run_or_replay(s, &step, f);
     }
     s->counts.images += s->o.batch;
     s->looked = -1; /* an iteration may be run again */
+    if (!status) status = exchange_reports(s, f);
     return status || !place->on_host ? status : dukd_stepper_look(s, f);
 }
 
@@ -299,6 +330,7 @@ void dukd_stepper_set_counts(dukd_stepper *s, const dukd_step_counts *counts) {
 }
 
 int dukd_stepper_weights_changed(dukd_stepper *s, dukd_failure *f) {
+    dukd_step_forget_record(s);
     return dukd_step_set_weights(s, f);
 }
 
@@ -387,9 +419,14 @@ static int make_rooms(dukd_stepper *s, dukd_failure *f) {
     if (!status) status = dukd_engine_alloc(e, (int64_t)bytes, "the optimizer's scalars", &scalars, f);
     s->flag = flag;
     s->scalars_there = scalars;
-    if (!status && !place->on_host) status = dukd_weights_room(e, lr, "a batch", &s->lr, f);
-    if (!status && !place->on_host) status = dukd_weights_room(e, hr, "a batch", &s->hr, f);
-    return status;
+    for (int i = 0; i < 2 && s->late && !status; i++)
+        status = dukd_report_create(&s->reports[i], e, sizeof *s->flag, "a flag", f);
+    if (status || place->on_host) return status;
+    const int64_t lr_bytes = lr * (int64_t)sizeof *s->lr, hr_bytes = hr * (int64_t)sizeof *s->hr;
+    status = dukd_weights_room(e, lr, "a batch", &s->lr, f);
+    if (!status) status = dukd_weights_room(e, hr, "a batch", &s->hr, f);
+    if (!status) status = dukd_feed_create(&s->lr_feed, e, lr_bytes, "a batch", f);
+    return status ? status : dukd_feed_create(&s->hr_feed, e, hr_bytes, "a batch", f);
 }
 
 int dukd_stepper_create(dukd_stepper **out, const dukd_stepper_options *options, dukd_failure *f) {
@@ -405,15 +442,21 @@ int dukd_stepper_create(dukd_stepper **out, const dukd_stepper_options *options,
         status = dukd_step_plan_create(&s->slots, s->o.engine, s->plan, &s->networks, s->compiled, f);
     if (!status) status = make_answers(s, f);
     if (!status) status = make_rooms(s, f);
-    if (status)
+    if (status) {
         dukd_stepper_destroy(s);
-    else
-        *out = s;
-    return status;
+        return status;
+    }
+    dukd_step_open_record(s);
+    *out = s;
+    return 0;
 }
 
 void dukd_stepper_destroy(dukd_stepper *s) {
     if (!s) return;
+    dukd_step_forget_record(s);
+    for (int i = 0; i < 2; i++) dukd_report_destroy(s->reports[i]);
+    dukd_feed_destroy(s->lr_feed);
+    dukd_feed_destroy(s->hr_feed);
     for (int i = 0; i < DUKD_MAX_NETWORKS; i++) dukd_answers_destroy(s->answers[i]);
     dukd_step_plan_free(&s->slots); /* before the session, whose plan it reads */
     s->o.plugin->destroy_session(s->session);

@@ -74,6 +74,10 @@ void dukd_stepper_destroy(dukd_stepper *s); /* NULL allowed */
 int dukd_stepper_run(dukd_stepper *s, int64_t iteration, int64_t first_sample, const float *lr,
                      const float *hr, double rate, dukd_failure *f);
 
+/* Begins to bring the next iteration's batch to a device, while the last one is computed there; both are copied. dukd_stepper_run then
+ * takes what was sent, whatever it is given. Nothing on the processor. */
+int dukd_stepper_prepare(dukd_stepper *s, const float *lr, const float *hr, dukd_failure *f);
+
 /* Waits for the last iteration, reads its losses, and fails as above. To be called before losses are shown and before anything is
  * written; the processor's iterations have done it themselves. */
 int dukd_stepper_look(dukd_stepper *s, dukd_failure *f);

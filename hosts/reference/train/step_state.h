@@ -2,13 +2,25 @@
 #ifndef DUKD_STEP_STATE_H
 #define DUKD_STEP_STATE_H
 
+#include "dukd_ext_graph.h"
 #include "engine/mirror.h"
+#include "engine/recording.h"
+#include "engine/transfers.h"
 #include "train/answers.h"
 #include "train/drops.h"
 #include "train/host_networks.h"
 #include "train/share.h"
 #include "train/step.h"
 #include "train/step_plan.h"
+
+/* A step as one (step_record.c). */
+typedef struct {
+    const dukd_ext_graph *graph; /* the plugin's; NULL: steps are not recorded */
+    dukd_recording *recording;   /* NULL: none yet */
+    int32_t runs;                /* iterations that were run call by call */
+    dukd_step_counts costs;      /* of a replay */
+    int64_t steps;               /* of the optimizer in it */
+} dukd_step_record;
 
 struct dukd_stepper {
     dukd_stepper_options o;
@@ -26,6 +38,8 @@ struct dukd_stepper {
     const dukd_pass **held;                   /* [plan->n_passes] */
     float *input_room;                        /* a dense copy of an input that is not */
     float *lr, *hr;                           /* the batch on a device; NULL on the processor */
+    dukd_feed *lr_feed, *hr_feed;             /* what brings it there; NULL as well */
+    int32_t prepared;                         /* the next batch has been sent */
     dukd_optimizer_scalars *scalars;          /* [scalar_room] of this iteration's optimizer steps, and */
     dukd_optimizer_scalars *scalars_there;    /* the same in the engine's memory */
     int32_t scalar_room, optimized;           /* optimized: steps taken in this iteration */
@@ -34,6 +48,9 @@ struct dukd_stepper {
     int32_t *flag;
     int32_t
         late; /* 1: a device with nonfinite STOP. Steps look at the flag by themselves, the host looks later */
+    dukd_report *reports[2]; /* of the flag after an iteration; with `late`, used in turn */
+    int64_t reported[2];     /* the iteration that each is of; 0: none */
+    dukd_step_record record;
     int broken;                      /* of this iteration, where the host knows it already */
     int64_t looked;                  /* the iteration whose losses were read last */
     int moved;                       /* an optimizer step was made since the average was updated */
@@ -50,6 +67,17 @@ dukd_drop_key dukd_step_key(const dukd_stepper *s, const dukd_pass *pass, uint32
 
 /* Everything that a pass asks for, but for what was answered already (answers). */
 int dukd_step_run_pass(dukd_stepper *s, const dukd_pass *pass, dukd_failure *f);
+
+/* One micro-batch, call by call. */
+int dukd_step_run_part(dukd_stepper *s, const dukd_step *step, dukd_failure *f);
+
+/* The same, recorded or replayed where that can be done: on an engine that records, with a plugin that has dukd.graph/1, after a
+ * few iterations call by call. */
+int dukd_step_run_or_replay(dukd_stepper *s, const dukd_step *step, dukd_failure *f);
+/* Whether this stepper's steps can be recorded at all; else *why says what stands against it. */
+int dukd_step_can_record(const dukd_stepper *s, const char **why);
+void dukd_step_open_record(dukd_stepper *s);   /* once everything else is made */
+void dukd_step_forget_record(dukd_stepper *s); /* what was recorded no longer holds */
 
 /* Draws the drop paths of all passes of the part that begins. */
 int dukd_step_draw_drops(dukd_stepper *s, dukd_failure *f);

@@ -200,13 +200,25 @@ static int validate(dukd_run *r, int *interrupted, dukd_failure *f) {
 
 /* ---------------------------------------------------------------- the loop */
 
+/* While a device computes, the next batch goes there. What is wrong with it is told when it is due. */
+static void look_ahead(dukd_run *r) {
+    dukd_failure later = {0};
+    r->ahead.iteration = 0;
+    if (dukd_engine_get_place(r->engine)->on_host || r->learner.iteration == r->o->total_iter) return;
+    if (r->batches.next(r->batches.ctx, &r->ahead, &later))
+        r->ahead.iteration = 0;
+    else
+        (void)dukd_learner_prepare(&r->learner, &r->ahead, &later);
+}
+
 static int step(dukd_run *r, int64_t *epoch, dukd_failure *f) {
-    dukd_batch batch;
+    dukd_batch batch = r->ahead;
     const double start = now();
-    int status = r->batches.next(r->batches.ctx, &batch, f);
+    int status = batch.iteration ? 0 : r->batches.next(r->batches.ctx, &batch, f);
     if (!status) status = dukd_learner_step(&r->learner, &batch, f);
     if (status) return status;
     *epoch = batch.epoch;
+    look_ahead(r);
     r->info.seconds += now() - start;
     r->info.waited = r->waited_before + r->batches.waited(r->batches.ctx);
     return 0;

@@ -27,6 +27,7 @@ typedef struct {
     dukd_dataset *train_set;
     dukd_loader *loader;
     dukd_batch_source batches;
+    dukd_batch ahead; /* the next iteration's batch, on its way to a device; of iteration 0: none */
     dukd_learner learner;
     dukd_validator validator;
     dukd_record_data *data;
