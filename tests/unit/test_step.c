@@ -11,12 +11,14 @@
 
 #include <cmocka.h>
 
+#include "engine/engine_state.h"
 #include "support/compare.h"
 #include "support/edsr_net.h"
 #include "support/fill.h"
 #include "support/graph_ref.h"
 #include "toy_plugin.h"
 #include "train/learner.h"
+#include "train/step_state.h"
 #include "train/weights.h"
 
 enum { BATCH = 2, SIDE = 8, SCALE = 2, LR_SIZE = BATCH * 3 * SIDE * SIDE, HR_SIZE = LR_SIZE * SCALE * SCALE };
@@ -408,6 +410,121 @@ static void finite_is_told_from_not(void **state) {
         }
 }
 
+/* ---- steps as one ---- */
+
+/* An engine that says it records: the calls of a step that is recorded run all the same, and a replay runs nothing. */
+static struct { int begun, ended, given_up, replayed, freed, prepared, refuse; } noted;
+
+static int begin_recording(void *engine, dukd_failure *f) {
+    (void)engine;
+    noted.begun++;
+    return noted.refuse ? dukd_fail(f, DUKD_FAILED, "no recording today") : DUKD_DONE;
+}
+static int end_recording(void *engine, void **out, dukd_failure *f) {
+    (void)engine;
+    (void)f;
+    if (out) *out = &noted;
+    *(out ? &noted.ended : &noted.given_up) += 1;
+    return DUKD_DONE;
+}
+static int replay_recording(void *engine, void *recording, dukd_failure *f) {
+    (void)engine;
+    (void)f;
+    assert_ptr_equal(recording, &noted);
+    noted.replayed++;
+    return DUKD_DONE;
+}
+static void free_recording(void *engine, void *recording) {
+    (void)engine;
+    (void)recording;
+    noted.freed++;
+}
+static int32_t before_replay(dukd_session *session, const dukd_step *step, dukd_error *error) {
+    (void)session;
+    (void)step;
+    (void)error;
+    noted.prepared++;
+    return DUKD_OK;
+}
+static const void *with_graph(const char *id) {
+    static const dukd_ext_graph graph = {.struct_size = DUKD_EXT_GRAPH_SIZE, .before_replay = before_replay};
+    return strcmp(id, DUKD_EXT_GRAPH) == 0 ? &graph : NULL;
+}
+
+static void check_cannot(const dukd_stepper *s, const char *word) {
+    const char *why = NULL;
+    assert_int_equal(dukd_step_can_record(s, &why), 0);
+    assert_non_null(strstr(why, word));
+}
+
+/* Opens a learner whose steps can be recorded, going through everything that stands against it. */
+static void open_recorded(fixture *t, dukd_backend *backend, dukd_plugin *plugin) {
+    static const dukd_recording_ops ops = {begin_recording, end_recording, replay_recording, free_recording};
+    dukd_failure f = {0};
+    const char *why;
+    memset(&noted, 0, sizeof noted);
+    one_pass();
+    toy_plays.gradient[0][0] = 0.25f;
+    must(open_learner(t, &f), &f);
+    dukd_stepper *s = t->learner.stepper;
+    check_cannot(s, "engine");
+    *backend = *t->engine->backend;
+    backend->recording = &ops;
+    t->engine->backend = backend;
+    check_cannot(s, "plugin");
+    *plugin = *s->o.plugin;
+    plugin->get_extension = with_graph;
+    s->o.plugin = plugin;
+    check_cannot(s, "skip");
+    s->late = 1;
+    s->o.micro_batches = 2;
+    check_cannot(s, "micro");
+    s->o.micro_batches = 1;
+    assert_int_equal(dukd_step_can_record(s, &why), 1);
+    dukd_step_open_record(s);
+    s->late = 0; /* the processor's flag is looked at by the processor */
+}
+
+/* Three iterations call by call, the fourth is recorded and replayed, then replays alone; what is counted is as if all were run. */
+static void steps_are_recorded_and_replayed(void **state) {
+    fixture *t = *state;
+    dukd_failure f = {0};
+    dukd_backend backend;
+    dukd_plugin plugin;
+    open_recorded(t, &backend, &plugin);
+    for (int i = 1; i <= 6; i++) {
+        must(step(t, &f), &f);
+        assert_int_equal(noted.begun, i >= 4);
+        assert_int_equal(noted.ended, i >= 4);
+        assert_int_equal(noted.replayed, i >= 4 ? i - 3 : 0);
+        assert_int_equal(noted.prepared, noted.replayed);
+        const dukd_step_counts c = dukd_stepper_counts(t->learner.stepper);
+        assert_int_equal(c.optimizer_steps, i);
+        assert_int_equal(c.student_passes, i);
+        assert_int_equal(c.images, i * BATCH);
+        assert_int_equal(t->learner.adam.steps, i);
+    }
+    /* other weights: what was recorded is given up, and it begins again */
+    must(dukd_stepper_weights_changed(t->learner.stepper, &f), &f);
+    assert_int_equal(noted.freed, 1);
+    must(step(t, &f), &f);
+    assert_int_equal(noted.replayed, 3);
+}
+
+static void what_cannot_be_recorded_is_run(void **state) {
+    fixture *t = *state;
+    dukd_failure f = {0};
+    dukd_backend backend;
+    dukd_plugin plugin;
+    open_recorded(t, &backend, &plugin);
+    noted.refuse = 1;
+    for (int i = 1; i <= 6; i++) must(step(t, &f), &f);
+    assert_int_equal(noted.begun, 1); /* and not again */
+    assert_int_equal(noted.replayed, 0);
+    assert_int_equal(dukd_stepper_counts(t->learner.stepper).optimizer_steps, 6);
+    assert_int_equal(t->learner.adam.steps, 6);
+}
+
 /* ---- plugins that do not keep to the rules ---- */
 
 static void a_failing_submit_cancels(void **state) {
@@ -478,6 +595,8 @@ int main(void) {
         TEST(or_is_skipped),
         TEST(an_infinite_output_is_skipped),
         TEST(finite_is_told_from_not),
+        TEST(steps_are_recorded_and_replayed),
+        TEST(what_cannot_be_recorded_is_run),
         TEST(a_failing_submit_cancels),
         TEST(a_plugin_that_waits_for_ever),
         TEST(a_plan_that_lies),
