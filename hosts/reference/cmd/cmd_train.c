@@ -9,6 +9,7 @@
 #include "cmd/args.h"
 #include "cmd/commands.h"
 #include "common/plugin_load.h"
+#include "train/ranks.h"
 #include "train/run_options.h"
 #include "train/trainer.h"
 
@@ -36,11 +37,12 @@ static void on_signal(int signal_number) {
     stop_asked = 1;
 }
 
-static void catch_signals(void) {
+static void catch_signals(const dukd_ranks *ranks) {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    if (ranks) sigaction(SIGUSR1, &action, NULL); /* which launchers pass on, and do not kill after */
     struct sigaction hang_up;
     if (sigaction(SIGHUP, NULL, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN) /* nohup stays nohup */
         sigaction(SIGHUP, &action, NULL);
@@ -82,8 +84,8 @@ static char *join(int argc, char **argv) {
 /* ---------------------------------------------------------------- runs */
 
 /* seed NULL: the file's own. */
-static int train_one(const train_arguments *a, const dukd_library *library, const uint64_t *seed,
-                     dukd_failure *f) {
+static int train_one(const train_arguments *a, const dukd_library *library, dukd_ranks *ranks,
+                     const uint64_t *seed, dukd_failure *f) {
     dukd_run_options *o = NULL;
     const dukd_run_overrides overrides = {a->set.items, a->set.count, a->force.items, a->force.count};
     int status = dukd_run_options_read(&o, a->file, &overrides, dukd_library_info(library), f);
@@ -98,20 +100,38 @@ static int train_one(const train_arguments *a, const dukd_library *library, cons
         .stop = &stop_asked,
         .screen = a->quiet ? NULL : stdout,
         .command = a->command,
+        .ranks = ranks,
     };
-    if (!status) status = dukd_train(&settings, f);
+    if (status)
+        status = dukd_ranks_meet(ranks, DUKD_AT_OPTIONS, status, NULL, f);
+    else
+        status = dukd_train(&settings, f);
     dukd_run_options_destroy(o);
     return status;
 }
 
-static int train_all(const train_arguments *a, dukd_failure *f) {
+static int train_all(const train_arguments *a, dukd_ranks *ranks, dukd_failure *f) {
     dukd_library *library = NULL;
     int status = dukd_library_open(&library, a->plugin, f);
-    if (status) return status;
-    catch_signals();
-    if (!a->seed_count) status = train_one(a, library, NULL, f);
-    for (int32_t i = 0; i < a->seed_count && !status; i++) status = train_one(a, library, &a->seeds[i], f);
+    status = dukd_ranks_meet(ranks, DUKD_AT_PLUGIN, status, NULL, f);
+    if (status) goto end;
+    catch_signals(ranks);
+    if (!a->seed_count) status = train_one(a, library, ranks, NULL, f);
+    for (int32_t i = 0; i < a->seed_count && !status; i++)
+        status = train_one(a, library, ranks, &a->seeds[i], f);
+end:
     dukd_library_close(library);
+    return status;
+}
+
+/* A failure is known to all ranks; one of them tells it, before any of them ends. */
+static int train_by_ranks(const train_arguments *a, dukd_failure *f) {
+    dukd_ranks *ranks = NULL;
+    int status = dukd_ranks_open(&ranks, f);
+    if (!status) status = train_all(a, ranks, f);
+    if (!status || dukd_ranks_speaks(ranks)) status = dukd_command_end("train", status, f);
+    fflush(stdout);
+    dukd_ranks_close(ranks);
     return status;
 }
 
@@ -138,17 +158,22 @@ int dukd_cmd_train(int argc, char **argv) {
         .command = "train",
         .summary = "Trains a network as an option file says. The plugin decides what is trained by.",
         .positionals = "OPT.yml",
-        .details = "Everything goes to experiments/NAME: models/, training_states/, train_NAME.log, "
-                   "metrics.jsonl, run.json,\n"
-                   "tb_logger/. A folder of that name from an earlier run is renamed first. Ctrl-C saves and "
-                   "leaves; a second\n"
-                   "one leaves at once. A run that was interrupted, killed too, goes on by --resume with the "
-                   "same bits.\n"
-                   "Where other programs run too, set num_threads to the processors that are free: threads "
-                   "that wait for\n"
-                   "each other spin.",
+        .details =
+            "Everything goes to experiments/NAME: models/, training_states/, train_NAME.log, "
+            "metrics.jsonl, run.json,\n"
+            "tb_logger/. A folder of that name from an earlier run is renamed first. Ctrl-C saves and "
+            "leaves; a second\n"
+            "one leaves at once. A run that was interrupted, killed too, goes on by --resume with the "
+            "same bits.\n"
+            "Started by mpirun, the processes share each batch: batch_size_per_gpu is of each of them. "
+            "mpirun -n 2 with a\n"
+            "batch of 8 trains as one process with 16 does.\n"
+            "Where other programs run too, set num_threads to the processors that are free: threads "
+            "that wait for\n"
+            "each other spin.",
         .example = "dukd-host train yaml/demo/dukd.yml\n"
                    "dukd-host train OPT.yml --set train.total_iter=1000 --set num_threads=4 --seeds 1,2,3\n"
+                   "mpirun -n 2 dukd-host train OPT.yml\n"
                    "dukd-host train -opt OPT.yml --auto_resume --force_yml train:optim_g:lr=2e-4",
         .max_positionals = 1,
         .args = args,
@@ -160,10 +185,10 @@ int dukd_cmd_train(int argc, char **argv) {
     if (status == DUKD_DONE && (!a.file || (files.count && opt)))
         status = dukd_fail(&f, DUKD_MISUSED, "give one option file: dukd-host train OPT.yml (see --help)");
     if (status == DUKD_DONE) status = read_seeds(&a, seeds, &f);
-    if (status == DUKD_DONE) status = train_all(&a, &f);
+    status = status == DUKD_DONE ? train_by_ranks(&a, &f) : dukd_command_end("train", status, &f);
     dukd_texts_free(&a.set);
     dukd_texts_free(&a.force);
     dukd_texts_free(&files);
     free(line);
-    return dukd_command_end("train", status, &f);
+    return status;
 }

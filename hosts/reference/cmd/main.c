@@ -6,6 +6,7 @@
 #include "cmd/commands.h"
 #include "common/nearest.h"
 #include "tensors/zip_file.h"
+#include "train/ranks.h"
 
 typedef struct {
     const char *name;
@@ -68,6 +69,9 @@ int main(int argc, char **argv) {
         printf("dukd-host " DUKD_VERSION "%s\n",
                dukd_zip_is_built_in() ? ""
                                       : " (built without libzip: no .pth files of PyTorch 1.6 and later)");
+        char mpi[512];
+        dukd_ranks_describe(mpi, sizeof mpi);
+        printf("  %s\n", mpi);
         return end(NULL, DUKD_DONE);
     }
     for (int i = 0; i < COMMANDS; i++)

@@ -56,7 +56,7 @@ static slot *slot_of(const dukd_loader *l, int64_t iteration) {
 }
 
 static int64_t first_sample(const dukd_loader *l, int64_t iteration) {
-    return ((iteration - 1) * l->o.ranks + l->o.rank) * l->o.batch;
+    return l->o.shift + ((iteration - 1) * l->o.ranks + l->o.rank) * l->o.batch;
 }
 
 /* One sample of a batch into its place of the slot. */
@@ -125,7 +125,8 @@ static int check_options(const dukd_loader_options *o, const dukd_sampler *sampl
         return dukd_fail(f, DUKD_MISUSED, "rank %d of %d ranks: it must be 0 to %d", o->rank, o->ranks,
                          o->ranks - 1);
     if (o->first_iteration < 1 ||
-        !dukd_checked_mul(o->first_iteration, (int64_t)o->ranks * o->batch, &samples) || samples > MAX_SAMPLE)
+        !dukd_checked_mul(o->first_iteration, (int64_t)o->ranks * o->batch, &samples) ||
+        samples > MAX_SAMPLE || o->shift > MAX_SAMPLE || o->shift + samples < (int64_t)o->ranks * o->batch)
         return dukd_fail(
             f, DUKD_MISUSED,
             "the first iteration is %lld: it must be 1 or more, and no more than 2^60 samples on",

@@ -2,7 +2,8 @@
  *
  * What a batch holds is a pure function of (files, options, iteration), of seed foremost: nothing needs to be saved to resume, and
  * neither workers nor ahead change a bit. Which image, crop and orientation sample k is, sampler.h says. With r ranks and a
- * batch of b on each, rank i of iteration t (from 1) holds samples ((t-1) r + i) b .. + b - 1. */
+ * batch of b on each, rank i of iteration t (from 1) holds samples ((t-1) r + i) b .. + b - 1,
+ * plus `shift`. */
 #ifndef DUKD_LOADER_H
 #define DUKD_LOADER_H
 
@@ -24,6 +25,8 @@ typedef struct {
     int32_t rank, ranks; /* 0 .. ranks - 1; ranks >= 1 */
     uint64_t seed;
     int64_t first_iteration; /* the first batch that dukd_loader_next gives: 1, or where a run is resumed */
+    int64_t
+        shift; /* added to the index of every sample: 0, or what an earlier part of a run with another r b is ahead by */
 } dukd_loader_options;
 
 typedef struct {

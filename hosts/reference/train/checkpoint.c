@@ -33,8 +33,10 @@ typedef struct {
     int32_t optional; /* 1: states of earlier versions do not have it: 0 */
 } field;
 
-#define FIELD(kind, name)                                                                                    \
-    { #name, kind, offsetof(dukd_state_info, name), sizeof((dukd_state_info *)0)->name, 0 }
+#define FIELD_OF(kind, name, late)                                                                           \
+    { #name, kind, offsetof(dukd_state_info, name), sizeof((dukd_state_info *)0)->name, late }
+#define FIELD(kind, name)      FIELD_OF(kind, name, 0)
+#define LATE_FIELD(kind, name) FIELD_OF(kind, name, 1)
 #define LATE_COUNT(name, late)                                                                               \
     { #name, FIELD_INT64, offsetof(dukd_state_info, counts.name), sizeof(int64_t), late }
 #define COUNT(name) LATE_COUNT(name, 0)
@@ -57,6 +59,8 @@ static const field fields[] = {
     FIELD(FIELD_INT64, best_iteration),
     FIELD(FIELD_INT32, validation_due),
     FIELD(FIELD_INT32, threads),
+    LATE_FIELD(FIELD_INT32, ranks),
+    LATE_FIELD(FIELD_INT64, next_sample),
     FIELD(FIELD_TEXT, instruction_set),
     FIELD(FIELD_TEXT, library),
     FIELD(FIELD_TEXT, plugin),

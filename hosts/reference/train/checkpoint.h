@@ -23,7 +23,10 @@ typedef struct {
     double best_value;      /* of the first metric of the first validation set */
     int64_t best_iteration; /* -1: none yet */
     int32_t validation_due; /* 1: stopped before the validation of this iteration was complete */
-    int32_t threads;
+    int32_t threads;        /* of each rank */
+    int32_t ranks;          /* 0: a state of an earlier version; 1 */
+    int64_t
+        next_sample; /* global index of the first sample that was not trained on; 0 in states of earlier versions */
     char instruction_set[64], library[64]; /* of the engine: with the threads they decide the bits */
     char plugin[160];                      /* "dukd 0.1.0" */
     char data_hash[65];                    /* of the training images */

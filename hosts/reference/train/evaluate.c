@@ -295,7 +295,7 @@ static void clear(dukd_evaluated_image *image, const char *name, double value) {
         image->plain[i] = image->ensemble[i] = image->teacher[i] = image->agreement[i] = value;
 }
 
-static void average(dukd_evaluation *e) {
+void dukd_evaluation_average(dukd_evaluation *e) {
     clear(&e->mean, "mean", 0);
     for (int64_t i = 0; i < e->count; i++)
         for (int32_t m = 0; m < DUKD_RUN_MAX_METRICS; m++) {
@@ -355,12 +355,14 @@ int dukd_evaluate(dukd_evaluation *out, const dukd_evaluate_options *o, const du
         goto end;
     }
     for (int64_t i = 0; i < out->count && !status; i++) {
-        clear(&out->images[i], dukd_dataset_name(set, i), NAN);
+        const int others = o->parts && i % o->parts != o->part;
+        clear(&out->images[i], dukd_dataset_name(set, i), others ? 0 : NAN);
+        if (others) continue;
         status = evaluate_image(&v, set, i, &out->images[i], f);
         if (!status && o->on_image && o->on_image(o->ctx, i + 1, out->count, &out->images[i]))
             status = dukd_fail(f, DUKD_FAILED, "interrupted");
     }
-    if (!status) average(out);
+    if (!status && !o->parts) dukd_evaluation_average(out);
     out->seconds = v.seconds;
 end:
     dukd_network_destroy(v.student.network);

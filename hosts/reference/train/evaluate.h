@@ -45,6 +45,9 @@ typedef struct {
     int32_t self_ensemble;
     int32_t tile;    /* images with a longer side than this are run in tiles of it (tiles.h); 0: never */
     int32_t overlap; /* of tiles; see dukd_evaluate_overlap */
+    /* Of the images only every parts-th from `part` on (0 parts: all): the others' numbers are 0, and so is the mean until
+     * dukd_evaluation_average. */
+    int32_t part, parts;
     /* Where images are saved, as FOLDER/NAME_SUFFIX.png (FOLDER must exist; dukd_dataset_result_name); NULL: nowhere. */
     const char *image_folder, *image_suffix;
     /* After each image; a result other than 0 ends the evaluation with DUKD_FAILED, "interrupted". NULL:
@@ -62,6 +65,7 @@ int dukd_evaluate_check(const dukd_dataset *set, const dukd_run_metric *metrics,
 int32_t dukd_evaluate_overlap(const dukd_graph *g, int32_t overlap, int32_t *exact);
 int dukd_evaluate(dukd_evaluation *out, const dukd_evaluate_options *options, const dukd_dataset *set,
                   dukd_failure *f);
-void dukd_evaluation_free(dukd_evaluation *e); /* NULL and zeroed allowed */
+void dukd_evaluation_average(dukd_evaluation *e); /* the mean, anew */
+void dukd_evaluation_free(dukd_evaluation *e);    /* NULL and zeroed allowed */
 
 #endif

@@ -41,6 +41,10 @@ static void write_program(dukd_json *j, const dukd_record *r) {
     dukd_json_text(j, "instruction_set", r->engine->instruction_set);
     dukd_json_integer(j, "threads", r->engine->threads);
     dukd_json_close(j);
+    dukd_json_object(j, "ranks");
+    dukd_json_integer(j, "count", r->ranks ? r->ranks->count : 1);
+    dukd_json_text(j, "library", r->ranks && r->ranks->library[0] ? r->ranks->library : NULL);
+    dukd_json_close(j);
 }
 
 /* The most memory that this process has had at once (of this part of a resumed run). */

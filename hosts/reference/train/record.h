@@ -18,6 +18,7 @@
 #include "common/plugin_load.h"
 #include "engine/engine.h"
 #include "train/evaluate.h"
+#include "train/ranks.h"
 #include "train/run_options.h"
 #include "train/step.h"
 
@@ -32,7 +33,8 @@ typedef struct {
     const dukd_run_options *options;
     const char *command; /* the command line; may be NULL */
     const dukd_library *library;
-    const dukd_engine_info *engine;
+    const dukd_engine_info *engine; /* of each rank */
+    const dukd_ranks_info *ranks;   /* NULL: one */
     const dukd_record_data *data;
     int32_t data_count;
     int64_t student_parameters, teacher_parameters, feature_parameters; /* 0: there is no such network */

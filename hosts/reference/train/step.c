@@ -155,6 +155,8 @@ static int look_at_losses(dukd_stepper *s, dukd_failure *f) {
     int32_t code = s->o.plugin->read_losses(s->session, &s->losses, &e);
     if (code != DUKD_OK) return dukd_fail_plugin(f, "read_losses", code, &e);
     s->looked = s->iteration;
+    const int status = dukd_step_average_losses(s, f);
+    if (status) return status;
     if (s->o.nonfinite == DUKD_NONFINITE_SKIP) return 0;
     for (uint32_t i = 0; i < s->losses.n_losses; i++)
         if (!isfinite(s->losses.values[i]))
@@ -277,10 +279,10 @@ int dukd_stepper_run(dukd_stepper *s, int64_t iteration, int64_t first_sample, c
         status = dukd_step_draw_drops(s, f);
         if (!status) status = dukd_step_run_or_replay(s, &step, f);
     }
-    s->counts.images += s->o.batch;
+    s->counts.images += (int64_t)s->o.batch * dukd_ranks_get_info(s->o.ranks)->count;
     s->looked = -1; /* an iteration may be run again */
     if (!status) status = exchange_reports(s, f);
-    return status || !place->on_host ? status : dukd_stepper_look(s, f);
+    return status || !(place->on_host || s->o.ranks) ? status : dukd_stepper_look(s, f);
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -301,8 +303,9 @@ const dukd_trained *dukd_stepper_trained(const dukd_stepper *s, uint32_t i) {
     return i < DUKD_MAX_NETWORKS && s->sets[i].graph ? &s->sets[i] : NULL;
 }
 
-/* Adds `sign` times what this stepper has run of each network. */
+/* Adds `sign` times what this stepper, and those of the other ranks with it, have run of each network. */
 static void add_runs(const dukd_stepper *s, dukd_step_counts *c, int sign) {
+    const int64_t times = (int64_t)sign * dukd_ranks_get_info(s->o.ranks)->count;
     for (uint32_t i = 0; i < s->networks.count; i++) {
         int64_t passes = s->run_passes[i], images = s->run_images[i];
         if (s->answers[i]) {
@@ -313,8 +316,8 @@ static void add_runs(const dukd_stepper *s, dukd_step_counts *c, int sign) {
         int64_t *const sums[][2] = {{&c->student_passes, &c->student_images},
                                     {&c->teacher_passes, &c->teacher_images},
                                     {&c->feature_passes, &c->feature_images}};
-        *sums[s->networks.roles[i]][0] += sign * passes;
-        *sums[s->networks.roles[i]][1] += sign * images;
+        *sums[s->networks.roles[i]][0] += times * passes;
+        *sums[s->networks.roles[i]][1] += times * images;
     }
 }
 
@@ -473,6 +476,7 @@ void dukd_stepper_destroy(dukd_stepper *s) {
     dukd_engine_release(s->o.engine, s->flag);
     dukd_engine_release(s->o.engine, s->scalars_there);
     free(s->scalars);
+    free(s->mean_losses);
     free((void *)s->held);
     free(s);
 }

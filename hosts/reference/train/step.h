@@ -18,6 +18,7 @@
 #include "engine/engine.h"
 #include "train/adam.h"
 #include "train/own_params.h"
+#include "train/ranks.h"
 #include "train/run_options.h"
 #include "train/trained.h"
 
@@ -43,16 +44,17 @@ typedef struct {
     int32_t
         share; /* 1: the student's parameters are a part of the teacher's (share.h), from which `weights` and `ema` are taken */
     int32_t scale;
-    int32_t batch;         /* images an iteration */
+    int32_t batch;         /* images an iteration, of this rank */
     int32_t height, width; /* of LR */
     int32_t micro_batches; /* divides batch */
     dukd_nonfinite nonfinite;
+    dukd_ranks *ranks; /* over which gradients and losses are averaged; NULL: this one is alone */
     void (*log)(void *ctx, int32_t level,
                 const char *message); /* what the plugin says; DUKD_LOG_...; may be NULL */
     void *log_ctx;
 } dukd_stepper_options;
 
-/* Counted since the stepper was made, or since dukd_stepper_set_counts. */
+/* Counted since the stepper was made, or since dukd_stepper_set_counts; of all ranks together, which all do the same. */
 typedef struct {
     int64_t optimizer_steps, skipped_steps; /* skipped: gradients that were not finite */
     int64_t images;                         /* of batches */
@@ -66,10 +68,10 @@ typedef struct {
 int dukd_stepper_create(dukd_stepper **out, const dukd_stepper_options *options, dukd_failure *f);
 void dukd_stepper_destroy(dukd_stepper *s); /* NULL allowed */
 
-/* One iteration. lr: batch x 3 x height x width, hr: scale times that; [0,1]; the processor's. A loss or gradient that is not finite is
+/* One iteration; first_sample is the global index of the first image of this rank's part. lr: batch x 3 x height x width, hr: scale times that; [0,1]; the processor's. A loss or gradient that is not finite is
  * DUKD_FAILED with nonfinite STOP (no step is made with it; the message names the term); with SKIP the optimizer's step is left
  * out and counted. On a device this returns before the iteration is computed, and with STOP the failure is told by a later call
- * of this or of dukd_stepper_look: whatever comes after what was not finite changes nothing. After any failure the stepper is good
+ * of this or of dukd_stepper_look: whatever comes after what was not finite changes nothing. Ranks decide alike, and look in every iteration. After any failure the stepper is good
  * for nothing but dukd_stepper_destroy. */
 int dukd_stepper_run(dukd_stepper *s, int64_t iteration, int64_t first_sample, const float *lr,
                      const float *hr, double rate, dukd_failure *f);
@@ -81,7 +83,8 @@ int dukd_stepper_prepare(dukd_stepper *s, const float *lr, const float *hr, dukd
 /* Waits for the last iteration, reads its losses, and fails as above. To be called before losses are shown and before anything is
  * written; the processor's iterations have done it themselves. */
 int dukd_stepper_look(dukd_stepper *s, dukd_failure *f);
-const dukd_losses *dukd_stepper_losses(const dukd_stepper *s); /* of the last iteration that was looked at */
+const dukd_losses *dukd_stepper_losses(
+    const dukd_stepper *s); /* of the last iteration that was looked at; means over the ranks */
 dukd_step_counts dukd_stepper_counts(const dukd_stepper *s);
 void dukd_stepper_set_counts(dukd_stepper *s, const dukd_step_counts *counts); /* of a resumed run */
 dukd_session *dukd_stepper_session(const dukd_stepper *s);

@@ -164,6 +164,7 @@ static int optimize(dukd_stepper *s, dukd_failure *f) {
     int32_t broken = 0;
     if (s->share.at)
         status = dukd_share_give_there(&s->share, s->o.engine, s->sets[0].gradient, s->sets[1].gradient, f);
+    if (!status) status = dukd_step_average_gradients(s, f);
     if (!status) status = look_at_gradients(s, f);
     if (!status && !s->late) status = dukd_engine_download(s->o.engine, &broken, s->flag, sizeof broken, f);
     if (status) return status;

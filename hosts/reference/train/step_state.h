@@ -60,6 +60,7 @@ struct dukd_stepper {
     int64_t run_passes[DUKD_MAX_NETWORKS], run_images[DUKD_MAX_NETWORKS]; /* forward runs, but for answers */
     dukd_step_counts counts; /* but for passes and images of networks: those before this stepper */
     dukd_losses losses;
+    double *mean_losses; /* [losses.n_losses] over the ranks; NULL where there is one */
 };
 
 /* Which images of a tap these are, for the draws of its drop paths. */
@@ -81,6 +82,11 @@ void dukd_step_forget_record(dukd_stepper *s); /* what was recorded no longer ho
 
 /* Draws the drop paths of all passes of the part that begins. */
 int dukd_step_draw_drops(dukd_stepper *s, dukd_failure *f);
+
+/* step_ranks.c. Before an optimizer step: all ranks get the means of their gradients, and gradient_broken where it is set on any. What is in
+ * the gradients from an earlier mean (of a step after which they were not cleared) stays what it is. After the losses were read: theirs. */
+int dukd_step_average_gradients(dukd_stepper *s, dukd_failure *f);
+int dukd_step_average_losses(dukd_stepper *s, dukd_failure *f);
 
 /* Gives the trained networks their weights, after the arrays have changed. */
 int dukd_step_set_weights(dukd_stepper *s, dukd_failure *f);

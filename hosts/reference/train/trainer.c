@@ -27,8 +27,17 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int stopping(const dukd_run *r) {
-    return r->settings->stop && *r->settings->stop;
+/* All ranks between two iterations: is everybody well, does anybody want to stop? */
+static int decide(dukd_run *r, int status, int *stop, dukd_failure *f) {
+    uint32_t stopping = r->settings->stop && *r->settings->stop;
+    status = dukd_ranks_meet(r->ranks, DUKD_AT_LOOP, status, &stopping, f);
+    *stop = stopping != 0;
+    return status;
+}
+
+/* Images of all ranks in an iteration. */
+static int32_t global_batch(const dukd_run *r) {
+    return r->o->train_data.batch * dukd_ranks_get_info(r->ranks)->count;
 }
 
 /* ---------------------------------------------------------------- the log */
@@ -66,7 +75,7 @@ static void show_progress(dukd_run *r, pace *p) {
     dukd_run_log_progress(&r->log, "%" PRId64 "/%" PRId64 " %3d%% eta %s, %.1f images/s, lr %.2e%s",
                           r->learner.iteration, r->o->total_iter,
                           (int)(100 * r->learner.iteration / r->o->total_iter), eta,
-                          each > 0 ? r->o->train_data.batch / each : 0, r->learner.rate, losses);
+                          each > 0 ? global_batch(r) / each : 0, r->learner.rate, losses);
 }
 
 static int write_events(dukd_run *r, double seconds, dukd_failure *f) {
@@ -85,6 +94,7 @@ static int write_events(dukd_run *r, double seconds, dukd_failure *f) {
 
 static int log_line(dukd_run *r, pace *p, int64_t epoch, dukd_failure *f) {
     char eta[48], losses[512];
+    if (!r->writes) return 0;
     const int64_t it = r->learner.iteration, since = it - p->line_iteration;
     const double each = (r->info.seconds - p->line) / (double)since,
                  waited = (r->info.waited - p->line_waited) / (double)since;
@@ -94,7 +104,7 @@ static int log_line(dukd_run *r, pace *p, int64_t epoch, dukd_failure *f) {
     dukd_run_log_info(&r->log,
                       "[epoch:%4" PRId64 ", iter:%8" PRId64
                       ", lr:(%.3e,)] [eta: %s, time (data): %.3f (%.3f), %.1f images/s]%s",
-                      epoch, it, r->learner.rate, eta, each, waited, r->o->train_data.batch / each, losses);
+                      epoch, it, r->learner.rate, eta, each, waited, global_batch(r) / each, losses);
     p->line = r->info.seconds;
     p->line_waited = r->info.waited;
     p->line_iteration = it;
@@ -108,6 +118,7 @@ static int log_line(dukd_run *r, pace *p, int64_t epoch, dukd_failure *f) {
 static int save_one(dukd_run *r, char letter, const dukd_trained *t, const dukd_model_spec *spec,
                     const char *label, dukd_failure *f) {
     char path[8192], iteration[32], scale[16], network[1024];
+    if (!r->writes) return 0;
     snprintf(path, sizeof path, "%s/net_%c_%s.safetensors", r->folder.models, letter, label);
     snprintf(iteration, sizeof iteration, "%" PRId64, r->learner.iteration);
     snprintf(scale, sizeof scale, "%d", r->o->scale);
@@ -144,10 +155,12 @@ static int save_state(dukd_run *r, dukd_failure *f) {
     if (r->saved == r->learner.iteration) return 0;
     r->info.iteration = r->learner.iteration;
     r->info.counts = dukd_stepper_counts(r->learner.stepper);
+    r->info.next_sample = r->shift + r->learner.iteration * global_batch(r);
+    r->saved = r->learner.iteration;
+    if (!r->writes) return 0;
     snprintf(path, sizeof path, "%s/%" PRId64 ".state", r->folder.states, r->learner.iteration);
     int status = dukd_state_write(path, &r->learner, r->plugin, &r->info, r->options_text, f);
     if (status) return status;
-    r->saved = r->learner.iteration;
     dukd_state_prune(r->folder.states, STATES_KEPT);
     return 0;
 }
@@ -155,7 +168,8 @@ static int save_state(dukd_run *r, dukd_failure *f) {
 static int save_checkpoint(dukd_run *r, dukd_failure *f) {
     char label[32];
     snprintf(label, sizeof label, "%" PRId64, r->learner.iteration);
-    int status = save_network(r, label, f);
+    int status = dukd_run_same_weights(r, f);
+    if (!status) status = save_network(r, label, f);
     if (!status) status = save_state(r, f);
     if (!status) dukd_run_log_info(&r->log, "saved network and training state of iteration %s", label);
     return status ? status : dukd_run_write_record(r, "running", f);
@@ -183,7 +197,7 @@ static int validate(dukd_run *r, int *interrupted, dukd_failure *f) {
     r->info.validation_due = 1;
     int status = dukd_validator_run(&r->validator, weights, it, interrupted, f);
     if (status || *interrupted) return status;
-    for (int32_t i = 0; i < o->val_count && !status; i++) {
+    for (int32_t i = 0; i < o->val_count && !status && r->writes; i++) {
         const dukd_evaluation *result = dukd_validator_result(&r->validator, i);
         status = dukd_metrics_log_validation(&r->metrics, it, r->info.seconds, o->val[i].name, o->metrics,
                                              o->metric_count, result, f);
@@ -255,22 +269,24 @@ static int iterate(dukd_run *r, dukd_failure *f) {
               .line = r->info.seconds,
               .line_waited = r->info.waited,
               .line_iteration = r->learner.iteration};
-    int status = 0, interrupted = 0;
+    int status = 0, interrupted = 0, stop = 0;
     int64_t epoch = 0;
     if (r->info.validation_due && r->o->val_freq) status = validate(r, &interrupted, f);
-    while (!status && !interrupted && !stopping(r) && r->learner.iteration < r->o->total_iter) {
+    for (;;) {
+        status = decide(r, status, &stop, f);
+        if (status || interrupted || stop || r->learner.iteration >= r->o->total_iter) return status;
         status = step(r, &epoch, f);
-        if (status) break;
+        if (status) continue; /* to the others, who have to know */
         show_progress(r, &p);
         status = after_step(r, &p, epoch, &interrupted, f);
     }
-    return status;
 }
 
 static int finish(dukd_run *r, dukd_failure *f) {
     char time_text[48];
     const int done = r->learner.iteration == r->o->total_iter && !r->info.validation_due;
     int status = look(r, f);
+    if (!status) status = dukd_run_same_weights(r, f);
     if (!status) status = save_network(r, "latest", f);
     if (!status) status = save_state(r, f);
     if (!status) status = dukd_run_write_record(r, done ? "done" : "stopped", f);
@@ -301,11 +317,11 @@ int dukd_train(const dukd_train_settings *settings, dukd_failure *f) {
     dukd_failure local = {0};
     if (!f) f = &local;
     int status = dukd_run_open(&r, settings, f);
-    if (status) goto end;
-    status = iterate(&r, f);
-    if (!status) status = finish(&r, f);
-    if (status) note_failure(&r, f);
-end:
+    const int opened = !status;
+    if (opened) status = iterate(&r, f);
+    if (opened && !status) status = finish(&r, f);
+    status = dukd_ranks_meet(r.ranks, DUKD_AT_END, status, NULL, f);
+    if (status && opened && r.writes) note_failure(&r, f);
     dukd_run_close(&r);
     return status;
 }

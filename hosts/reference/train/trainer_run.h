@@ -1,4 +1,5 @@
-/* A run that is going on: everything trainer.c and trainer_setup.c share. Only for these two. */
+/* A run that is going on: everything trainer.c and trainer_setup.c share. Only for these two and
+ * trainer_ranks.c. */
 #ifndef DUKD_TRAINER_RUN_H
 #define DUKD_TRAINER_RUN_H
 
@@ -9,6 +10,7 @@
 #include "train/events.h"
 #include "train/experiment.h"
 #include "train/learner.h"
+#include "train/ranks_threads.h"
 #include "train/record.h"
 #include "train/run_log.h"
 #include "train/trainer.h"
@@ -19,6 +21,9 @@ typedef struct {
     const dukd_train_settings *settings;
     dukd_run_options *o;
     const dukd_plugin *plugin;
+    dukd_ranks *ranks; /* NULL: one */
+    int32_t writes;    /* 1: files and log are this rank's */
+    dukd_ranks_threads threads;
     dukd_run_log log;
     dukd_experiment folder;
     dukd_engine *engine;
@@ -39,6 +44,7 @@ typedef struct {
     char resumed_path[4096];
     dukd_state_info info; /* of the next state to be written */
     int64_t saved;        /* iteration of the last state on disk; -1: none */
+    int64_t shift;        /* of samples, for the loader */
     double waited_before; /* seconds that earlier parts of a resumed run have waited for data */
 } dukd_run;
 
@@ -46,6 +52,16 @@ typedef struct {
  * looked at. */
 int dukd_run_open(dukd_run *r, const dukd_train_settings *settings, dukd_failure *f);
 void dukd_run_close(dukd_run *r);
+
+/* trainer_ranks.c; with one rank they do nothing. All ranks call them, at these points: */
+int dukd_run_same_options(dukd_run *r,
+                          dukd_failure *f); /* before anything else: other ones than rank 0's are refused */
+int dukd_run_share_seed(dukd_run *r, dukd_failure *f); /* rank 0 has drawn one */
+int dukd_run_take_threads(dukd_run *r, dukd_failure *f);
+/* Everything is set up and nothing is written: another program, plugin, data set, network or training state than rank 0's is refused, and all ranks
+ * get rank 0's arrays of what is trained. */
+int dukd_run_same_start(dukd_run *r, dukd_failure *f);
+int dukd_run_same_weights(dukd_run *r, dukd_failure *f); /* before they are saved */
 
 /* run.json as things stand. */
 int dukd_run_write_record(dukd_run *r, const char *status, dukd_failure *f);

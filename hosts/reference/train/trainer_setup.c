@@ -8,6 +8,7 @@
 
 #include "common/atomic_file.h"
 #include "dukd_revision.h"
+#include "train/ranks_launcher.h"
 #include "train/run_changes.h"
 #include "train/share.h"
 #include "train/trainer_run.h"
@@ -47,7 +48,9 @@ static int find_state(dukd_run *r, dukd_failure *f) {
 static int settle_seed(dukd_run *r, dukd_failure *f) {
     uint64_t seed;
     if (r->o->has_seed) return 0;
-    if (r->resumed)
+    if (dukd_ranks_get_info(r->ranks)->rank)
+        seed = 0; /* rank 0 has one */
+    else if (r->resumed)
         seed = dukd_state_get_info(r->resumed)->seed;
     else if (getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed)
         seed = 1 + seed % 10000; /* BasicSR's range */
@@ -63,6 +66,12 @@ static void compare_machine(dukd_run *r) {
         dukd_run_log_warn(
             &r->log, "the state was written with %d threads, there are %d now: same training, other bits",
             was->threads, is->threads);
+    if ((was->ranks ? was->ranks : 1) != is->ranks)
+        dukd_run_log_warn(&r->log,
+                          "the state was written by a run of %d ranks, now there are %d: the samples go on "
+                          "where they were; the training stays the same where ranks times "
+                          "batch_size_per_gpu do, but for the bits",
+                          was->ranks ? was->ranks : 1, is->ranks);
     if (strcmp(was->instruction_set, is->instruction_set) != 0)
         dukd_run_log_warn(&r->log, "the state was written on %s, this is %s: same training, other bits",
                           was->instruction_set, is->instruction_set);
@@ -81,8 +90,10 @@ static void compare_machine(dukd_run *r) {
 /* ---------------------------------------------------------------- engine and networks */
 
 static int open_engine(dukd_run *r, dukd_failure *f) {
+    int status = dukd_run_take_threads(r, f);
+    if (status) return status;
     if (r->o->threads) omp_set_num_threads(r->o->threads);
-    int status = dukd_run_engine_create(&r->engine, r->o, r->plugin, f);
+    status = dukd_run_engine_create(&r->engine, r->o, r->plugin, f);
     if (status) return status;
     const dukd_engine_info *info = dukd_engine_get_info(r->engine);
     if (r->o->precision == DUKD_BF16 && !info->bf16)
@@ -198,6 +209,7 @@ static int open_data(dukd_run *r, dukd_failure *f) {
                                     .graph = r->student.graph,
                                     .image_root = r->folder.images,
                                     .log = &r->log,
+                                    .ranks = r->ranks,
                                     .stop = r->settings->stop};
     if (!status && val_count) status = dukd_validator_open(&r->validator, f);
     if (status) return status;
@@ -224,10 +236,11 @@ static int open_loader(dukd_run *r, dukd_failure *f) {
         .use_rot = d->use_rot,
         .workers = d->workers,
         .ahead = AHEAD,
-        .rank = 0,
-        .ranks = 1,
+        .rank = dukd_ranks_get_info(r->ranks)->rank,
+        .ranks = dukd_ranks_get_info(r->ranks)->count,
         .seed = r->o->seed,
         .first_iteration = r->learner.iteration + 1,
+        .shift = r->shift,
     };
     int status = dukd_loader_create(&r->loader, &options, f);
     if (!status) r->batches = dukd_batches_of_loader(r->loader);
@@ -273,6 +286,7 @@ static int open_learner(dukd_run *r, dukd_failure *f) {
                  .width = side,
                  .micro_batches = o->micro_batches,
                  .nonfinite = o->nonfinite,
+                 .ranks = r->ranks,
                  .log = plugin_log,
                  .log_ctx = r},
         .adam = o->adam,
@@ -303,6 +317,9 @@ static int go_on(dukd_run *r, dukd_failure *f) {
     r->info.best_iteration = was->best_iteration;
     r->info.validation_due = was->validation_due;
     r->waited_before = was->waited;
+    /* The samples go on where they were, also with another number of them in an iteration. */
+    const int64_t each = (int64_t)r->o->train_data.batch * dukd_ranks_get_info(r->ranks)->count;
+    if (was->next_sample) r->shift = was->next_sample - was->iteration * each;
     r->record.resumed_from = was->iteration;
     return 0;
 }
@@ -339,11 +356,39 @@ static int open_folder(dukd_run *r, dukd_failure *f) {
                   : dukd_events_open(&r->events, r->folder.events, r->resumed ? r->learner.iteration : -1, f);
 }
 
+/* Who trains, and how many processors are there for it. */
+static void log_ranks(dukd_run *r) {
+    const dukd_ranks_info *ranks = dukd_ranks_get_info(r->ranks);
+    if (!r->threads.processors) return;
+    dukd_run_log_info(&r->log, "%d rank%s%s%s, %d of them on this machine, which have %d processors%s",
+                      (int)ranks->count, ranks->count > 1 ? "s" : "", ranks->library[0] ? " by " : "",
+                      ranks->library, (int)ranks->local_count, (int)r->threads.processors,
+                      r->threads.unbound
+                          ? "; the launcher had bound this one to fewer, and it may use all of them now"
+                          : "");
+    if ((int64_t)r->info.threads * ranks->local_count > r->threads.processors)
+        dukd_run_log_warn(&r->log,
+                          "%d ranks of %d threads are more than %d processors: threads that wait for each "
+                          "other take turns. Set "
+                          "num_threads to %d, or start fewer ranks",
+                          (int)ranks->local_count, (int)r->info.threads, (int)r->threads.processors,
+                          (int)(r->threads.processors > ranks->local_count
+                                    ? r->threads.processors / ranks->local_count
+                                    : 1));
+    if (ranks->count > 1 && dukd_launcher_is_openmpi() && !getenv("OMPI_MCA_odls_base_sigkill_timeout"))
+        dukd_run_log_info(&r->log, "Ctrl-C: Open MPI's mpirun kills its processes a second later. Where an "
+                                   "iteration and saving take longer, stop "
+                                   "the run by kill -USR1 and mpirun's number, or start it with "
+                                   "OMPI_MCA_odls_base_sigkill_timeout=600 in the "
+                                   "environment");
+}
+
 /* What the run is, for whoever reads the log. */
 static void log_start(dukd_run *r) {
     const dukd_run_options *o = r->o;
     const dukd_engine_info *e = dukd_engine_get_info(r->engine);
     const dukd_plugin_info *p = dukd_library_info(r->settings->library);
+    const dukd_ranks_info *ranks = dukd_ranks_get_info(r->ranks);
     dukd_run_log *log = &r->log;
     for (int32_t i = 0; i < o->note_count; i++) dukd_run_log_info(log, "%s", o->notes[i]);
     dukd_run_log_info(log, "dukd-host " DUKD_VERSION " (" DUKD_REVISION "), %s, %s, %d threads, %s",
@@ -353,6 +398,7 @@ static void log_start(dukd_run *r) {
                           e->passed_over, e->passed_over[0] ? ")" : "");
     if (o->tf32 && strcmp(e->name, "onednn") == 0)
         dukd_run_log_info(log, "tf32: is CUDA's, and of no meaning on the processor");
+    log_ranks(r);
     dukd_run_log_info(log, "plugin %s %s (%s)", p->name, p->version, dukd_library_path(r->settings->library));
     dukd_run_log_info(log, "student: %s, %lld parameters", o->student.spec.type->name,
                       (long long)r->learner.count);
@@ -373,10 +419,11 @@ static void log_start(dukd_run *r) {
                           o->share_weights ? "; the student is the first channels of it" : "");
     dukd_run_log_info(
         log,
-        "training images: %lld in %s, patches %d -> %d, batch %d (global batch %d), %lld iterations an epoch",
+        "training images: %lld in %s, patches %d -> %d, batch %d on %d rank%s (global batch %lld), %lld "
+        "iterations an epoch",
         (long long)dukd_dataset_count(r->train_set), o->train_set.name, o->train_data.gt_size / o->scale,
-        o->train_data.gt_size, o->train_data.batch, o->train_data.batch,
-        (long long)dukd_loader_epoch_length(r->loader));
+        o->train_data.gt_size, o->train_data.batch, (int)ranks->count, ranks->count > 1 ? "s" : "",
+        (long long)o->train_data.batch * ranks->count, (long long)dukd_loader_epoch_length(r->loader));
     dukd_run_log_info(log, "seed %llu, %lld iterations, everything goes to %s", (unsigned long long)o->seed,
                       (long long)o->total_iter, r->folder.root);
     if (r->resumed)
@@ -388,6 +435,7 @@ static void log_start(dukd_run *r) {
 
 int dukd_run_write_record(dukd_run *r, const char *status, dukd_failure *f) {
     char path[8192];
+    if (!r->writes) return 0;
     snprintf(path, sizeof path, "%s/run.json", r->folder.root);
     r->record.status = status;
     r->record.iteration = r->learner.iteration;
@@ -403,6 +451,7 @@ static void begin_record(dukd_run *r) {
     r->record.options = r->o;
     r->record.command = r->settings->command;
     r->record.library = r->settings->library;
+    r->record.ranks = dukd_ranks_get_info(r->ranks);
     r->record.engine = dukd_engine_get_info(r->engine);
     r->record.student_parameters = r->learner.count;
     r->record.teacher_parameters = r->teacher.graph ? dukd_graph_weights(r->teacher.graph) : 0;
@@ -416,13 +465,18 @@ int dukd_run_open(dukd_run *r, const dukd_train_settings *settings, dukd_failure
     const dukd_plugin_info *info = dukd_library_info(settings->library);
     *r = (dukd_run){.settings = settings, .o = settings->options, .saved = -1};
     r->folder.lock = -1;
+    r->ranks = settings->ranks;
+    r->writes = dukd_ranks_get_info(r->ranks)->rank == 0;
+    r->info.ranks = dukd_ranks_get_info(r->ranks)->count;
     r->plugin = dukd_library_plugin(settings->library);
-    dukd_run_log_begin(&r->log, settings->screen);
+    dukd_run_log_begin(&r->log, r->writes ? settings->screen : NULL);
     r->info.best_iteration = -1;
     snprintf(r->info.plugin, sizeof r->info.plugin, "%s %s", info->name, info->version);
-    int status = dukd_run_options_need_training(r->o, f);
+    int status = dukd_run_same_options(r, f);
+    if (!status) status = dukd_run_options_need_training(r->o, f);
     if (!status) status = find_state(r, f);
     if (!status) status = settle_seed(r, f);
+    if (!status) status = dukd_run_share_seed(r, f);
     if (!status) status = open_engine(r, f);
     if (!status) status = open_networks(r, f);
     if (!status) status = open_learner(r, f); /* the session refuses wrong options before the data are read */
@@ -433,7 +487,9 @@ int dukd_run_open(dukd_run *r, const dukd_train_settings *settings, dukd_failure
     r->info.seed = r->o->seed;
     r->options_text = dukd_run_options_yaml(r->o);
     if (!r->options_text) return dukd_fail_memory(f, "the options", 1);
-    status = open_folder(r, f);
+    status = dukd_run_same_start(r, f);
+    if (!status && r->writes) status = open_folder(r, f);
+    if (!r->writes) dukd_run_log_close(&r->log); /* which nobody reads */
     if (status) return status;
     if (r->resumed && !r->o->resume_state) r->saved = r->learner.iteration;
     begin_record(r);

@@ -62,8 +62,13 @@ static int run_set(dukd_validator *v, int32_t i, const float *weights, int64_t i
         .on_image = after_image,
         .ctx = &w,
     };
+    const dukd_ranks_info *ranks = dukd_ranks_get_info(v->ranks);
     int status = 0;
-    if (o->save_img) {
+    if (v->ranks) {
+        e.part = ranks->rank;
+        e.parts = o->save_img ? 1 : ranks->count; /* of one part rank 0 has all, the others none */
+    }
+    if (o->save_img && !ranks->rank) {
         snprintf(folder, sizeof folder, "%s/%s", v->image_root, o->val[i].name);
         snprintf(suffix, sizeof suffix, "%lld", (long long)iteration);
         e.image_folder = folder;
@@ -75,6 +80,17 @@ static int run_set(dukd_validator *v, int32_t i, const float *weights, int64_t i
         dukd_evaluation_free(&v->results[i]);
         v->results[i] = result;
     }
+    return status;
+}
+
+/* Everybody's numbers for all: nobody has what another has. */
+static int exchange(dukd_validator *v, int32_t i, dukd_failure *f) {
+    dukd_evaluation *e = &v->results[i];
+    int status = 0;
+    if (!v->ranks) return 0;
+    for (int64_t k = 0; k < e->count && !status; k++)
+        status = dukd_ranks_sum(v->ranks, e->images[k].plain, v->options->metric_count, f);
+    dukd_evaluation_average(e);
     return status;
 }
 
@@ -95,12 +111,20 @@ int dukd_validator_run(dukd_validator *v, const float *weights, int64_t iteratio
     *interrupted = 0;
     for (int32_t i = 0; i < v->options->val_count; i++) {
         dukd_failure local = {0};
+        uint32_t stopped = 0; /* on any rank */
         status = run_set(v, i, weights, iteration, &local);
         if (status && v->stop && *v->stop) {
+            stopped = 1;
+            status = 0;
+        }
+        if (status) dukd_fail(f, status, "%s", local.message);
+        status = dukd_ranks_meet(v->ranks, DUKD_AT_VALIDATION, status, &stopped, f);
+        if (!status && stopped) {
             *interrupted = 1;
             return 0;
         }
-        if (status) return dukd_fail(f, status, "%s", local.message);
+        if (!status) status = exchange(v, i, f);
+        if (status) return status;
     }
     for (int32_t i = 0; i < v->options->val_count; i++) log_set(v, i, iteration);
     return 0;

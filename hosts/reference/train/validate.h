@@ -1,4 +1,5 @@
-/* Validation during training: every val set of the option file, measured with the averaged weights. [one thread] */
+/* Validation during training: every val set of the option file, measured with the averaged weights. Ranks share the images of a set; where
+ * images are saved rank 0 measures all of them, because only it writes. All ranks get all results. [one thread] */
 #ifndef DUKD_VALIDATE_H
 #define DUKD_VALIDATE_H
 
@@ -9,6 +10,7 @@
 #include "data/dataset.h"
 #include "engine/engine.h"
 #include "train/evaluate.h"
+#include "train/ranks.h"
 #include "train/run_log.h"
 #include "train/run_options.h"
 
@@ -18,6 +20,7 @@ typedef struct {
     const dukd_graph *graph;
     const char *image_root; /* val.save_img: images go to IMAGE_ROOT/SET/NAME_ITER.png */
     dukd_run_log *log;
+    dukd_ranks *ranks;                 /* share the images among them; NULL: this one is alone */
     const volatile sig_atomic_t *stop; /* not 0: give up soon; may be NULL */
     dukd_dataset **sets;               /* [options->val_count] */
     dukd_evaluation *results;          /* [options->val_count] of the last validation */
