@@ -86,12 +86,61 @@ int host_teardown(void **state) {
 
 /* ---------------------------------------------------------------- the program */
 
+#ifndef DUKD_MPIEXEC
+#define DUKD_MPIEXEC ""
+#endif
+enum { ARGUMENTS = 80 };
+
+int host_has_ranks(void) {
+    if (DUKD_MPIEXEC[0]) return 1;
+    print_message("SKIP: this build has no MPI module (libopenmpi-dev or libmpich-dev, with mpirun)\n");
+    return 0;
+}
+
+static size_t append(const char **argv, size_t count, const char *word) {
+    assert_true(count < ARGUMENTS - 1);
+    argv[count] = word;
+    return count + 1;
+}
+
+/* "-n COUNT [-wdir FOLDER] dukd-host ARGS [MORE]" */
+static size_t append_ranks(const char **argv, size_t count, const char *number, const char *folder,
+                           const char *const *args, const char *const *more) {
+    count = append(argv, append(argv, count, "-n"), number);
+    if (folder) count = append(argv, append(argv, count, "-wdir"), folder);
+    count = append(argv, count, DUKD_HOST_PATH);
+    for (; *args; args++) count = append(argv, count, *args);
+    for (int i = 0; i < 2 && more && more[i]; i++) count = append(argv, count, more[i]);
+    return count;
+}
+
+static void launch_by_mpi(const host_process *p, const char **argv, const char *const *args) {
+    static char number[16], folder[600];
+    const int others = p->other_folder || p->other_arguments[0];
+    size_t count = append(argv, 0, DUKD_MPIEXEC);
+    snprintf(number, sizeof number, "%d", (int)p->ranks - others);
+    count = append_ranks(argv, count, number, NULL, args, NULL);
+    if (p->other_folder) snprintf(folder, sizeof folder, "%s", data_path(p->other_folder));
+    if (!others) return;
+    count = append(argv, count, ":");
+    append_ranks(argv, count, "1", p->other_folder ? folder : NULL, args, p->other_arguments);
+}
+
+/* Open MPI as root, on fewer processors than ranks, and in a container. */
+static void ready_mpi(void) {
+    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 1);
+    setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 1);
+}
+
 void host_start(host_process *p, const char *const *args) {
-    const char *argv[40] = {"dukd-host"};
-    size_t count = 1;
-    for (; args[count - 1]; count++) {
-        assert_true(count < 39);
-        argv[count] = args[count - 1];
+    const char *argv[ARGUMENTS] = {"dukd-host"};
+    if (p->ranks) {
+        launch_by_mpi(p, argv, args);
+    } else {
+        size_t count = 1;
+        for (size_t i = 0; args[i]; i++) count = append(argv, count, args[i]);
     }
     const char *output = data_path("output.txt");
     const char *folder = data_path(".");
@@ -107,7 +156,8 @@ void host_start(host_process *p, const char *const *args) {
     }
     setenv("OMP_WAIT_POLICY", "passive", 1);
     setenv("DUKD_ENGINE_CUDA", "none", 0); /* these tests are of the processor, whatever the machine has */
-    execv(DUKD_HOST_PATH, (char *const *)(uintptr_t)argv);
+    if (p->ranks) ready_mpi();
+    execv(p->ranks ? DUKD_MPIEXEC : DUKD_HOST_PATH, (char *const *)(uintptr_t)argv);
     _exit(122);
 }
 
@@ -123,7 +173,11 @@ int host_ended(const host_process *p) {
 }
 
 void host_run(int status, const char *const *args) {
-    host_process p = {0};
+    host_run_ranks(0, status, args);
+}
+
+void host_run_ranks(int32_t ranks, int status, const char *const *args) {
+    host_process p = {.ranks = ranks};
     host_start(&p, args);
     const int got = host_wait(&p);
     if (got != status)

@@ -14,6 +14,9 @@ int host_teardown(void **state);
 typedef struct {
     pid_t pid;
     int64_t file_limit; /* bytes a file may have; 0: no limit. Set it before host_start. */
+    int32_t ranks; /* so many processes by mpirun, whose pid is then the one above; 0: without a launcher */
+    /* Of the last rank, where it is started otherwise than the others: its folder in the scratch folder, and two more arguments. */
+    const char *other_folder, *other_arguments[2];
 } host_process;
 void host_start(host_process *p, const char *const *args);
 /* Waits; the exit status, or minus the signal that ended it. */
@@ -22,6 +25,11 @@ int host_ended(const host_process *p); /* it has, or is about to be waited for; 
 /* Both: fails the test with the output where the status is another. */
 void host_run(int status, const char *const *args);
 #define HOST(status, ...) host_run(status, (const char *const[]){__VA_ARGS__, NULL})
+
+/* The same by `ranks` processes. */
+void host_run_ranks(int32_t ranks, int status, const char *const *args);
+#define RANKS(ranks, status, ...) host_run_ranks(ranks, status, (const char *const[]){__VA_ARGS__, NULL})
+int host_has_ranks(void); /* 0: this build has no MPI, which is printed as a reason to skip */
 
 const char *host_output(void); /* of the last process: stdout and stderr together */
 char *host_load(

@@ -83,10 +83,11 @@ int dukd_ranks_open(dukd_ranks **out, dukd_failure *f) {
     const dukd_ranks_backend *backend = load(path, &local);
     if (!backend)
         return dukd_fail(f, DUKD_FAILED,
-                         "started by %s%s, whose processes would train one by one into the same folder: %s. "
-                         "Build with MPI (libopenmpi-dev or libmpich-dev, and -DDUKD_MPI=ON), or start one "
-                         "process without the launcher",
-                         l.name, l.count ? " with several processes" : "", local.message);
+                         "%s has started %s, which would each train by itself into the same folder: "
+                         "%s. Build with MPI (libopenmpi-dev or libmpich-dev, and -DDUKD_MPI=ON), or start "
+                         "one process without the launcher",
+                         l.name, l.count ? "several processes" : "this process, and maybe more",
+                         local.message);
     dukd_ranks_info info = {.count = 1, .local_count = 1};
     backend->describe(info.library, sizeof info.library);
     if (backend->open(&ctx, &info, why))

@@ -375,12 +375,10 @@ static void log_ranks(dukd_run *r) {
                           (int)(r->threads.processors > ranks->local_count
                                     ? r->threads.processors / ranks->local_count
                                     : 1));
-    if (ranks->count > 1 && dukd_launcher_is_openmpi() && !getenv("OMPI_MCA_odls_base_sigkill_timeout"))
-        dukd_run_log_info(&r->log, "Ctrl-C: Open MPI's mpirun kills its processes a second later. Where an "
-                                   "iteration and saving take longer, stop "
-                                   "the run by kill -USR1 and mpirun's number, or start it with "
-                                   "OMPI_MCA_odls_base_sigkill_timeout=600 in the "
-                                   "environment");
+    if (ranks->count > 1 && dukd_launcher_is_openmpi())
+        dukd_run_log_info(&r->log, "Ctrl-C: Open MPI's mpirun kills its processes a second after it. Where "
+                                   "an iteration and saving take longer, "
+                                   "stop the run by kill -USR1 and mpirun's number, which waits for them");
 }
 
 /* What the run is, for whoever reads the log. */
