@@ -133,6 +133,14 @@ static void paper_mode(void **state) {
         strstr(host_load("experiments/two/train_two.log"), "batch 2 on 2 ranks (global batch 4)"));
 }
 
+/* Adam hardly sees how long a gradient is; plain descent does. */
+static void plain_descent(void **state) {
+    (void)state;
+    NEEDS_RANKS();
+    TWO_AND_ONE("dukd.yml", SET("train.optim_g.type=SGD"), SET("train.optim_g.betas=~"),
+                SET("train.optim_g.lr=0.02"));
+}
+
 static void official_mode(void **state) {
     (void)state;
     NEEDS_RANKS();
@@ -519,10 +527,13 @@ static void a_launcher_of_another_mpi(void **state) {
         fail_msg("it said:\n%s", host_output());
 }
 
-int main(void) {
+/* test_train_ranks [NAME]: one of them alone, or those that a pattern with * fits. */
+int main(int argc, char **argv) {
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, host_setup, host_teardown)
     const struct CMUnitTest tests[] = {
         TEST(paper_mode),
+        TEST(plain_descent),
         TEST(official_mode),
         TEST(drop_paths),
         TEST(micro_batches),
