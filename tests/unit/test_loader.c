@@ -136,6 +136,41 @@ static void threads_change_no_bit(void **state) {
     dukd_dataset_close(d);
 }
 
+/* Ten iterations of one rank with three batches, gone on from by ranks of one batch each: the samples are those that were due. */
+static void a_shift_goes_on_with_other_batches(void **state) {
+    (void)state;
+    dukd_dataset *d = some_images(0);
+    dukd_loader_options o = options_of(d);
+    o.first_iteration = 11;
+    o.ranks = 2;
+    o.rank = 1;
+    o.shift = 10 * 3 * BATCH - 10 * 2 * BATCH;
+    dukd_loader *l = loader_of(&o);
+    const dukd_batch b = next_of(l);
+    assert_int_equal(b.iteration, 11);
+    assert_int_equal(b.first_sample, 30 * BATCH + BATCH);
+    const dukd_sampler s = {.seed = o.seed,
+                            .images = IMAGES,
+                            .enlarge = o.enlarge,
+                            .batch = BATCH,
+                            .ranks = 2,
+                            .use_hflip = 1,
+                            .use_rot = 1};
+    float small[3 * SIDE * SIDE];
+    dukd_image lr, hr;
+    assert_int_equal(dukd_dataset_read(d, dukd_sampler_image(&s, b.first_sample, NULL), &lr, &hr, NULL),
+                     DUKD_DONE);
+    const dukd_placement p = dukd_sampler_place(&s, b.first_sample, lr.width, lr.height, SIDE);
+    data_crop_ref(&lr, p.row, p.col, SIDE, p.orientation, small);
+    assert_memory_equal(b.lr, small, sizeof small);
+    dukd_image_free(&lr);
+    dukd_image_free(&hr);
+    dukd_loader_destroy(l);
+    o.shift = -1 - 22 * BATCH; /* before the first sample */
+    assert_int_equal(dukd_loader_create(&l, &o, NULL), DUKD_MISUSED);
+    dukd_dataset_close(d);
+}
+
 static void a_resumed_run_goes_on_where_it_was(void **state) {
     (void)state;
     dukd_dataset *d = some_images(0);
@@ -374,6 +409,7 @@ int main(void) {
         IN_SCRATCH(a_batch_holds_the_samples_of_its_iteration),
         IN_SCRATCH(threads_change_no_bit),
         IN_SCRATCH(a_resumed_run_goes_on_where_it_was),
+        IN_SCRATCH(a_shift_goes_on_with_other_batches),
         IN_SCRATCH(ranks_share_the_global_batch),
         IN_SCRATCH(a_batch_stays_until_the_next_call),
         IN_SCRATCH(waiting_is_measured),
