@@ -32,6 +32,8 @@ int dukd_step_can_record(const dukd_stepper *s, const char **why) {
         *why = "train.nonfinite: skip looks at the gradients before each optimizer step";
     else if (s->o.micro_batches > 1)
         *why = "micro-batches are not recorded";
+    else if (s->o.ranks)
+        *why = "ranks meet in the middle of a step";
     else if (answers_drop(s))
         *why = "the teacher is in training mode and has drop paths";
     return !*why;
