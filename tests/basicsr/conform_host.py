@@ -1,8 +1,7 @@
 """`python -m dukd.basicsr train` for `dukd-conform --host`: BasicSR's own pipeline on an option file, smallest networks.
 
-    conform_host.py --plugin LIB.so --iterations N --out DIR [--micro M] [--start FILE] [--resume] [--drops]
+    conform_host.py --images DIR --plugin LIB.so --iterations N --out DIR ...: ../torch/conform_arguments.py
 """
-import argparse
 import os
 import pathlib
 import sys
@@ -16,14 +15,10 @@ from dukd.basicsr.__main__ import main as command
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.archs.edsr_arch import EDSR
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "torch"))
+import conform_arguments  # noqa: E402
+
 RATE, DECAY = 0.01, 0.5
-
-
-class ByMode(torch.nn.Module):
-    """A layer that depends on the mode, as dropout does, but gives the same each time."""
-
-    def forward(self, x):
-        return x * 0.5 if self.training else x
 
 
 @ARCH_REGISTRY.register()
@@ -31,7 +26,7 @@ class ConformNet(EDSR):
     def __init__(self, num_feat, upscale, drops=False):
         super().__init__(3, 3, num_feat=num_feat, num_block=1, upscale=upscale, img_range=1.0)
         if drops:
-            self.body.append(ByMode())
+            self.body.append(conform_arguments.ByMode())
 
 
 def option_file(a, folder):
@@ -86,16 +81,7 @@ spy:
 
 
 def run(arguments):
-    p = argparse.ArgumentParser()
-    p.add_argument("--plugin", required=True)
-    p.add_argument("--images", required=True)
-    p.add_argument("--iterations", type=int, required=True)
-    p.add_argument("--out", type=pathlib.Path, required=True)
-    p.add_argument("--micro", type=int, default=1)
-    p.add_argument("--start")
-    p.add_argument("--resume", action="store_true")
-    p.add_argument("--drops", action="store_true")
-    a = p.parse_args(arguments)
+    a = conform_arguments.parse(arguments, images="folder with HR and LR")
     os.environ["DUKD_LIBRARY"] = a.plugin
     os.chdir(a.out)
     file = a.out / "spy.yml"

@@ -2,6 +2,7 @@
 known gradients."""
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -39,3 +40,4 @@ def test_host_conforms(server, tmp_path):
     print(done.stdout, done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 failed" in done.stdout
+    assert len(re.findall(r"^ *pass +own-", done.stdout, re.M)) == 5, "the plugin's own parameters were not looked at"

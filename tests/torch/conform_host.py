@@ -1,14 +1,13 @@
 """A small trainer on hosts/torch for `dukd-conform --host`: plain gradient descent, weights and average to a file.
 
-    conform_host.py --plugin LIB.so --iterations N --out DIR [--micro M] [--start FILE] [--resume] [--drops]
+    conform_host.py --plugin LIB.so --iterations N --out DIR ...: conform_arguments.py
 """
-import argparse
-import pathlib
 import sys
 
 import torch
 from safetensors.torch import load_file, save_file
 
+import conform_arguments
 import dukd
 from support import edsr, images
 
@@ -17,41 +16,26 @@ OPTIONS = {"model_type": "Spy", "train": {"spy": {"text": "two words", "number":
                                                   "none": None}}}
 
 
-class ByMode(torch.nn.Module):
-    """A layer that depends on the mode, as dropout does, but gives the same each time."""
-
-    def forward(self, x):
-        return x * 0.5 if self.training else x
-
-
 def network(feat, seed, drops):
     net = edsr(feat, 1, SCALE, seed=seed, res_scale=1)
     net.img_range = 1.0
     if drops:
-        net.body.append(ByMode())
+        net.body.append(conform_arguments.ByMode())
     return net
 
 
 def run(arguments):
-    a = argparse.ArgumentParser()
-    a.add_argument("--plugin", required=True)
-    a.add_argument("--iterations", type=int, required=True)
-    a.add_argument("--out", type=pathlib.Path, required=True)
-    a.add_argument("--micro", type=int, default=1)
-    a.add_argument("--start")
-    a.add_argument("--resume", action="store_true")
-    a.add_argument("--drops", action="store_true")
-    a = a.parse_args(arguments)
+    a = conform_arguments.parse(arguments)
     torch.set_num_threads(1)
     student, teacher = network(4, 5, a.drops), network(6, 6, a.drops)
     if a.start:
         student.load_state_dict({k.replace("params.", "", 1): v for k, v in load_file(a.start).items()
                                  if not k.startswith("params_ema.")})
     average = {k: v.detach().clone() for k, v in student.named_parameters()}
-    optimizer = torch.optim.SGD(student.parameters(), RATE)
     n = BATCH // a.micro
     session = dukd.Session(OPTIONS, {"student": student, "teacher": teacher}, (n, 3, SIDE, SIDE), SCALE, seed=5,
                            micro_count=a.micro, plugin=a.plugin)
+    optimizer = torch.optim.SGD([*student.parameters(), *session.parameters()], RATE)
     state = a.out / "state.pth"
     if a.resume:
         saved = torch.load(state, weights_only=True)

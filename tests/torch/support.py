@@ -27,6 +27,14 @@ def program(name):
     return path
 
 
+def fitnets():
+    """The second plugin, which has parameters of its own (tests/fitnets), as a path."""
+    path = BIN.parent / "tests/fitnets/fitnets.so"
+    if not path.exists():
+        pytest.skip(f"SKIP: {path} is not built (tools/build release -DDUKD_TESTS=ON, or DUKD_BIN)")
+    return str(path)
+
+
 def golden_file(name):
     path = SHARED / "golden" / f"{name}.safetensors"
     if not path.exists():

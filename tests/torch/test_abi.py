@@ -5,7 +5,7 @@ import re
 from dukd import abi
 from support import SOURCE
 
-HEADERS = [SOURCE / "abi" / n for n in ("dukd_plugin.h", "dukd_ext_draws.h")]
+HEADERS = [SOURCE / "abi" / n for n in ("dukd_plugin.h", "dukd_ext_draws.h", "dukd_ext_params.h")]
 
 
 def layout():

@@ -1,6 +1,7 @@
 """dukd-conform --host on a trainer made of hosts/torch: calls, flags, errors, micro-batches, weights after known gradients."""
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def test_host_conforms(server):
     print(done.stdout, done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 failed" in done.stdout
+    assert len(re.findall(r"^ *pass +own-", done.stdout, re.M)) == 5, "the plugin's own parameters were not looked at"
 
 
 def test_libraries_own_checks_pass_on_the_packages_plugin():

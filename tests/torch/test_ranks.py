@@ -11,12 +11,13 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 import dukd
-from support import edsr, images, relative
+from support import edsr, fitnets, images, relative
 
 OPTIONS = {"paper": {}, "hardest": {"train.zoom_in": "hardest"},
            "official": {"model_type": "DUKD", "train": {"pixel_opt": {"type": "L1Loss", "loss_weight": 5},
                                                         "kd_opt": {"type": "L1Loss"}, "dukd_opt": {"zoom_out": True},
-                                                        "noisy": {"prob": 0.3}}}}
+                                                        "noisy": {"prob": 0.3}}},
+           "hint": {"train.terms": ["rec", "hint"], "train.hint.student_layer": "body.0", "train.hint.teacher_layer": "body.1"}}
 STEPS = 4
 
 
@@ -29,10 +30,10 @@ def free_port():
 def train(options, rank, ranks, wrap, micro=1, die_at=None):
     torch.set_num_threads(1)
     student, teacher = edsr(6, 2, 2, seed=1), edsr(8, 2, 2, seed=2)
-    optimizer = torch.optim.Adam(student.parameters(), 1e-3)
     n = 4 // ranks // micro
     session = dukd.Session(options, {"student": wrap(student), "teacher": teacher}, (n, 3, 12, 12), 2, seed=3,
-                           micro_count=micro)
+                           micro_count=micro, plugin=fitnets() if "train.terms" in options else None)
+    optimizer = torch.optim.Adam([*student.parameters(), *session.parameters()], 1e-3)
     assert (session.rank, session.world_size) == (rank, ranks)
     for i in range(1, STEPS + 1):
         for m in range(micro):
@@ -42,7 +43,7 @@ def train(options, rank, ranks, wrap, micro=1, die_at=None):
                 if die_at == (rank, i):
                     os.kill(os.getpid(), signal.SIGKILL)
                 p.apply(optimizer)
-    return {k: v.clone() for k, v in student.state_dict().items()}
+    return {k: v.detach().clone() for k, v in [*student.state_dict().items(), *session.named_parameters()]}
 
 
 def worker(rank, ranks, port, options, micro, die_at, out):
@@ -76,13 +77,22 @@ def wait(ranks, seconds):
     return [r.exitcode for r in ranks]
 
 
-@pytest.mark.parametrize("mode,micro", [("paper", 1), ("official", 1), ("hardest", 2)])
+def first_values(options):
+    """Of the plugin's own parameters."""
+    session = dukd.Session(options, {"student": edsr(6, 2, 2), "teacher": edsr(8, 2, 2)}, (1, 3, 12, 12), 2, seed=3, plugin=fitnets())
+    return {k: v.detach().clone() for k, v in session.named_parameters()}
+
+
+@pytest.mark.parametrize("mode,micro", [("paper", 1), ("official", 1), ("hardest", 2), ("hint", 1), ("hint", 2)])
 def test_two_ranks_are_one(mode, micro, tmp_path):
     options = OPTIONS[mode]
     assert wait(start(options, micro, None, tmp_path / "w"), 120) == [0, 0]
     two = [torch.load(f"{tmp_path}/w.{r}", weights_only=True) for r in range(2)]
     one = train(options, 0, 1, lambda net: net, micro)
     begin = edsr(6, 2, 2, seed=1).state_dict()
+    if mode == "hint":
+        begin.update(first_values(options))
+    assert set(begin) == set(one)
     for k, v in one.items():
         assert torch.equal(two[0][k], two[1][k]), k
         moved = (v - begin[k]).norm()

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import dukd
-from support import SHARED, edsr, images, program
+from support import SHARED, edsr, fitnets, images, program
 
 STEPS, IMAGES, BATCH, SIDE, SEED = 20, 8, 4, 16, 11
 M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
@@ -93,13 +93,15 @@ MODES = {
     "official": {"model_type": "DUKD", "train": {"pixel_opt": {"type": "L1Loss", "loss_weight": 5.0},
                                                  "kd_opt": {"type": "L1Loss", "loss_weight": 1.0},
                                                  "dukd_opt": {"n_gt_sub": [2], "zoom_out": True}, "noisy": {"prob": 0.3}}},
+    # a plugin with parameters of its own
+    "hint": {"train": {"terms": ["rec", "hint"], "w_hint": 5, "hint": {"student_layer": "body.0", "teacher_layer": "conv_after_body"}}},
 }
 
 
 def host_options(options, scale, folder):
     net = {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 2, "upscale": scale, "res_scale": 0.1,
            "img_range": 255.0, "rgb_mean": [0.4488, 0.4371, 0.4040]}
-    return {"name": "same", "model_type": options["model_type"], "scale": scale, "manual_seed": SEED, "num_threads": 1,
+    return {"name": "same", **{k: v for k, v in options.items() if k == "model_type"}, "scale": scale, "manual_seed": SEED, "num_threads": 1,
             "datasets": {"train": {"type": "PairedImageDataset", "dataroot_gt": f"{folder}/hr", "dataroot_lq": f"{folder}/lr",
                                    "filename_tmpl": "{}", "io_backend": {"type": "disk"}, "gt_size": SIDE * scale,
                                    "use_hflip": False, "use_rot": False, "batch_size_per_gpu": BATCH, "num_worker_per_gpu": 1}},
@@ -108,12 +110,13 @@ def host_options(options, scale, folder):
                      "experiments_root": f"{folder}/run"},
             "train": {**options.get("train", {}), "ema_decay": 0.999, "total_iter": STEPS, "optim_g": {"type": "Adam", "lr": 1e-3, "betas": [0.9, 0.99]},
                       "scheduler": {"type": "MultiStepLR", "milestones": [10], "gamma": 0.5}},
-            "logger": {"print_freq": 1, "save_checkpoint_freq": 1000, "use_tb_logger": False}}
+            "logger": {"print_freq": 1, "save_checkpoint_freq": STEPS, "use_tb_logger": False}}
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_twenty_steps(mode, tmp_path):
     host, scale, options = program("dukd-host"), 2, MODES[mode]
+    plugin = fitnets() if mode == "hint" else None
     pairs = photographs(scale)
     for kind in ("lr", "hr"):
         (tmp_path / kind).mkdir()
@@ -124,27 +127,43 @@ def test_twenty_steps(mode, tmp_path):
     for net, name in ((student, "g"), (teacher, "t")):
         save_file({f"params.{k}": v for k, v in net.state_dict().items()}, str(tmp_path / f"{name}.safetensors"))
     (tmp_path / "o.yml").write_text(json.dumps(host_options(options, scale, tmp_path)))
-    done = subprocess.run([host, "train", tmp_path / "o.yml"], capture_output=True, text=True, cwd=tmp_path, timeout=240)
+    done = subprocess.run([host, "train", tmp_path / "o.yml", *(["--plugin", plugin] if plugin else [])], capture_output=True, text=True, cwd=tmp_path, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     begin = {k: v.clone() for k, v in student.state_dict().items()}
-    optimizer = torch.optim.Adam(student.parameters(), 1e-3, betas=(0.9, 0.99))
+    session = dukd.Session(options, {"student": student, "teacher": teacher}, (BATCH, 3, SIDE, SIDE), scale, seed=SEED, plugin=plugin)
+    optimizer = torch.optim.Adam([*student.parameters(), *session.parameters()], 1e-3, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [10], 0.5)
-    session = dukd.Session(options, {"student": student, "teacher": teacher}, (BATCH, 3, SIDE, SIDE), scale, seed=SEED)
+    average = torch.optim.swa_utils.AveragedModel(student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999))
+    average.n_averaged.fill_(1)
+    first = {k: v.detach().clone() for k, v in session.named_parameters()}
     losses = []
     for step in range(1, STEPS + 1):
         lr, hr = (torch.from_numpy(np.stack([pairs[i][k] for i in order(step)]).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255))
                   for k in (0, 1))
         for p in session.step(lr, hr):
-            p.apply(optimizer)
+            p.apply(optimizer, average)
         schedule.step()
         losses.append(session.losses())
     logged = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     logged = {row["iteration"]: row["losses"] for row in logged if "losses" in row}
     assert len(logged) == STEPS
     for step, ours in enumerate(losses, 1):
+        assert set(ours) == set(logged[step])
         for name, value in ours.items():
             assert abs(logged[step][name] / value - 1) <= 1e-5, (step, name)
     theirs = load_file(tmp_path / "run/models/net_g_latest.safetensors")
-    for k, v in student.state_dict().items():
-        difference = (theirs["params." + k] - v).norm()
-        assert difference / v.norm() <= 1e-4 and difference / (v - begin[k]).norm() <= 1e-2, (k, float(difference / (v - begin[k]).norm()))
+    ours = {"params." + k: (v, begin[k]) for k, v in student.state_dict().items()}
+    ours.update({"params_ema." + k: (v, begin[k]) for k, v in average.module.state_dict().items()})
+    if plugin:
+        theirs.update(load_own(tmp_path / f"run/training_states/{STEPS}.state"))
+        ours.update({"plugin." + k: (v, first[k]) for k, v in session.named_parameters()})
+        ours.update({"plugin_ema." + k: (v, first[k]) for k, v in session.averages().items()})
+        assert len([k for k in ours if k.startswith("plugin")]) == 4
+    for k, (v, start) in ours.items():
+        difference = (theirs[k] - v).norm()
+        assert difference / v.norm() <= 1e-4 and difference / (v - start).norm() <= 1e-2, (k, float(difference / (v - start).norm()))
+
+
+def load_own(path):
+    """plugin.* and plugin_ema.* of dukd-host's training state, which is a safetensors file."""
+    return {k: v for k, v in load_file(path).items() if k.startswith(("plugin.", "plugin_ema."))}

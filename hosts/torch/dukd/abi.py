@@ -1,4 +1,4 @@
-"""abi/dukd_plugin.h and dukd_ext_draws.h in ctypes: constants, structs, types of functions.
+"""abi/dukd_plugin.h, dukd_ext_draws.h and dukd_ext_params.h in ctypes: constants, structs, types of functions.
 
 A mirror, nothing more: names are the header's without the prefix, and ``tests/torch/test_abi.py`` compares every
 size, offset and constant with the header and with ``abi/layout.golden``. What the fields mean is written there.
@@ -39,6 +39,9 @@ EXT_DRAWS = "dukd.draws/1"
 DRAW_CROP_ROW, DRAW_CROP_COL, DRAW_TILE, DRAW_FLIP_W, DRAW_FLIP_H = 1, 2, 3, 4, 5
 DRAW_ROTATE, DRAW_TRANSPOSE, DRAW_INVERT = 6, 7, 8
 BRANCH_ZOOM_IN, BRANCH_ZOOM_OUT = 1, 2
+
+EXT_PARAMS = "dukd.params/1"
+BIND_INIT = 0x1
 
 
 class Error(Structure):
@@ -184,13 +187,34 @@ class ExtDraws(Structure):
                 ("set_source", CFUNCTYPE(c_int32, _S, DrawSource, c_void_p, _E))]
 
 
+class ParamInfo(Structure):
+    _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("name", c_char_p), ("shape", POINTER(c_int64)),
+                ("ndim", c_uint32), ("pad0", c_uint32)]
+
+
+class ParamList(Structure):
+    _fields_ = [("struct_size", c_uint32), ("n_params", c_uint32), ("params", POINTER(POINTER(ParamInfo)))]
+
+
+class ParamBind(Structure):
+    _fields_ = [("struct_size", c_uint32), ("flags", c_uint32), ("n_params", c_uint32), ("pad0", c_uint32),
+                ("values", POINTER(POINTER(Tensor))), ("grads", POINTER(POINTER(Tensor))), ("stream", c_void_p)]
+
+
+class ExtParams(Structure):
+    _fields_ = [("struct_size", c_uint32), ("pad0", c_uint32),
+                ("list", CFUNCTYPE(c_int32, _S, POINTER(POINTER(ParamList)), _E)),
+                ("bind", CFUNCTYPE(c_int32, _S, POINTER(ParamBind), _E))]
+
+
 #: The header's name of each struct, for the test and for messages.
 STRUCTS = {"dukd_error": Error, "dukd_device": Device, "dukd_dtype": Dtype, "dukd_tensor": Tensor,
            "dukd_option_info": OptionInfo, "dukd_loss_info": LossInfo, "dukd_plugin_info": PluginInfo,
            "dukd_backend_info": BackendInfo, "dukd_option": Option, "dukd_host": Host,
            "dukd_session_params": SessionParams, "dukd_step": Step, "dukd_origin": Origin, "dukd_input": Input,
            "dukd_tap": Tap, "dukd_pass": Pass, "dukd_plan": Plan, "dukd_submit": Submit, "dukd_losses": Losses,
-           "dukd_plugin": Plugin, "dukd_draw": Draw, "dukd_ext_draws": ExtDraws}
+           "dukd_plugin": Plugin, "dukd_draw": Draw, "dukd_ext_draws": ExtDraws, "dukd_param_info": ParamInfo,
+           "dukd_param_list": ParamList, "dukd_param_bind": ParamBind, "dukd_ext_params": ExtParams}
 
 
 def new(kind, /, **fields):

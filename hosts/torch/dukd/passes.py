@@ -28,6 +28,7 @@ class _PluginLoss(torch.autograd.Function):
         grads, ctx.grads = ctx.grads, None
         if not ctx.owner._plain:  # the scalar went through something else before backward began
             grads = [None if g is None else g * upstream.to(g.dtype) for g in grads]
+        ctx.owner._own_backward(upstream)
         return (None, *grads)
 
 
@@ -124,19 +125,23 @@ class Pass:
     what you keep, and never write to them.
     """
 
-    __slots__ = ("_session", "_layout", "_raw", "_inputs", "_plain", "id", "plan_index", "zero_grad", "optimize", "ema",
+    __slots__ = ("_session", "_layout", "_raw", "_inputs", "_plain", "_own_parts", "id", "plan_index", "zero_grad", "optimize", "ema",
                  "wants_backward", "submitted")
 
     def __init__(self, session, layout, raw):
         flags = raw.flags
         if flags & ~abi.PASS_FLAGS:
             raise UnsupportedError(f"the plugin hands out a pass with flags {flags:#x}, which this host does not know")
-        self._session, self._layout, self._raw, self._inputs, self._plain = session, layout, raw, None, False
+        self._session, self._layout, self._raw, self._inputs = session, layout, raw, None
+        self._plain, self._own_parts = False, None
         self.id, self.plan_index, self.submitted = raw.id, raw.plan_index, False
         self.zero_grad = bool(flags & abi.PASS_ZERO_GRAD_BEFORE)
         self.wants_backward = bool(flags & abi.PASS_BACKWARD)
         self.optimize = bool(flags & abi.PASS_OPTIMIZE_AFTER)
         self.ema = bool(flags & abi.PASS_EMA_AFTER)
+        if self.optimize and not self.wants_backward and session._group() is not None:
+            raise UnsupportedError("the plugin asks for an optimizer step after a pass without backward; ranks average gradients "
+                                   "in the backward before an optimizer step: train this method on one rank")
 
     @property
     def taps(self):
@@ -190,6 +195,10 @@ class Pass:
         """Hands the taps' values to the plugin (computed here unless given), which computes the losses and their
         gradients. Gives back a scalar: its value is 0 (``session.losses()`` has the values, after the step), its
         ``backward()`` brings the plugin's gradients into the networks. ``Pass.backward`` is this and that."""
+        self._plain = False
+        return self._values_to_loss(values)
+
+    def _values_to_loss(self, values):
         self._session._require_pass(self)
         if self.submitted:
             raise StateError(f"pass {self.id} has been submitted already")
@@ -222,23 +231,47 @@ class Pass:
             grads.append(old)
         layout.submit.pass_id = self.id
         session._scale(layout.submit)
-        session._call("submit_pass", layout.submit_ref)
+        own = session._own
+        if own:
+            own.ready(self.zero_grad)
+        # a scalar that may be scaled, or never run backward: the plugin's own gradients wait for that, too
+        kept = own.aside() if own and not self._plain else None
+        try:
+            session._call("submit_pass", layout.submit_ref)
+        finally:
+            if kept is not None:
+                self._own_parts = own.put_back(kept)
         self.submitted = True
         return grads
+
+    def _own_backward(self, upstream):
+        """The plugin's own parameters, when backward begins: their gradients are there, and ranks average them."""
+        own, group = self._session._own, self._session._group() if self.optimize else None
+        if not own:
+            return
+        if self._own_parts is not None:
+            own.add(self._own_parts, upstream)
+        if group is not None:
+            own.combine(self._session.world_size, group)
 
     def backward(self, values=None):
         """Computes the taps, submits them and, where the pass wants it, runs backward: gradients add up in ``.grad``.
         Clear before it where ``zero_grad`` says so."""
-        loss = self.submit(values)
+        self._plain = True
+        loss = self._values_to_loss(values)
         if self.wants_backward:
             if loss is None or not loss.requires_grad:
                 raise StateError(f"pass {self.id} wants its gradients, but no parameter of the networks requires one")
-            self._plain = True
             loss.backward()
 
     def apply(self, optimizer, ema=None):
         """All that the pass's flags order: clear, ``backward``, optimizer step (by the session's GradScaler where it has
-        one), average. ``ema``: an object with ``update_parameters(module)``, as torch's AveragedModel, or a function."""
+        one), average. ``ema``: an object with ``update_parameters(module)``, as torch's AveragedModel, or a function. A
+        plugin's own parameters (``session.parameters()``) must be the optimizer's, too; they are averaged by an AveragedModel's
+        rule."""
+        own = self._session._own
+        if own:
+            own.require_in(optimizer)
         if self.zero_grad:
             optimizer.zero_grad()
         self.backward()
@@ -252,5 +285,7 @@ class Pass:
         if self.ema and ema is not None:
             if hasattr(ema, "update_parameters"):
                 ema.update_parameters(self._session.networks["student"].inner)
+                if own and hasattr(ema, "multi_avg_fn"):
+                    own.average_as(ema)
             else:
                 ema()

@@ -10,7 +10,8 @@ import torch
 from . import abi, bridge, options as option_rows, tensors
 from .errors import ArgumentError, StateError, UnsupportedError
 from .library import Plugin, check
-from .networks import Network
+from .networks import Network, unwrap
+from .parameters import OwnParameters
 from .passes import Layout, Pass
 from .tensors import Slot, require_tensor
 
@@ -78,11 +79,15 @@ class Session:
         self._error_ref = byref(self._error)
         self._failure = None  # an exception inside a function that the plugin called
         self._lr, self._hr, self._scale_slot, self._one = Slot(), Slot(), Slot(), None
-        self._kept, self._layouts, self._draws = [], {}, None
+        self._kept, self._layouts, self._draws, self._optimized = [], {}, None, False
         # looked up once: ctypes makes a new object at each access to a struct's field
         self._functions = {name: getattr(self.plugin.table, name) for name, _ in abi.Plugin._fields_}
         self._create(options, threads, place)
-        self._trained = {"student"} | {t.network for p in self.plan() for t in p["taps"] if t.want_grad}
+        plan = self.plan()
+        self._with_grad = {"student"} | {t.network for p in plan for t in p["taps"] if t.want_grad}
+        #: names of the networks that the method trains: of these the optimizer needs the parameters
+        self.trained = {"student"} | {t.network for p in plan for t in p["taps"] if t.want_grad and t.source[0] == "input"}
+        self._own = OwnParameters(self)
 
     # ---------------------------------------------------------------- making it
 
@@ -133,7 +138,8 @@ class Session:
             _LOG.log(_LEVELS.get(level, logging.INFO), "%s", message.decode("utf-8", "replace"))
 
         names = (c_char_p * len(self.networks))(*[n.encode() for n in self.networks])
-        caps = (abi.CAP_TWO_STEPS | abi.CAP_LAYERS | abi.CAP_DERIVED | abi.CAP_OTHER_GRAD | abi.CAP_MODE_TRAIN)
+        caps = (abi.CAP_TWO_STEPS | abi.CAP_LAYERS | abi.CAP_DERIVED | abi.CAP_OTHER_GRAD | abi.CAP_MODE_TRAIN |
+                abi.CAP_PARAMS)
         host = abi.new(abi.Host, n_networks=len(self.networks), caps=caps, networks=names,
                        tap_shape=abi.TapShape(tap_shape), log=abi.Log(log))
         team = self._team(threads)
@@ -222,23 +228,26 @@ class Session:
     def _passes(self, lr, hr):
         if self._open is not None:
             raise StateError("a step of this session is not over: go through its passes to the end, or close its generator")
-        stream = torch.cuda.current_stream(self.device).cuda_stream if self.device.type == "cuda" else None
+        if self._own:
+            self._own.rebind()
+            self._own.watch(self._optimized)
         step = abi.new(abi.Step, iteration=self.iteration, first_sample=self.first_sample(), micro_index=self.micro_index,
                        micro_count=self.micro_count, lr=ctypes.pointer(self._lr.fill(lr, "lr")),
-                       hr=ctypes.pointer(self._hr.fill(hr, "hr")), stream=stream)
+                       hr=ctypes.pointer(self._hr.fill(hr, "hr")), stream=self._stream())
         raw = POINTER(abi.Pass)()
         self._call("begin_step", byref(step))
-        self._open, done = "begun", False
+        self._open, done, self._optimized = "begun", False, False
         try:
             while self._call("next_pass", byref(raw)) == abi.OK:
                 one = raw.contents
                 layout = self._layouts.get(one.plan_index)
                 if layout is None:
-                    layout = self._layouts[one.plan_index] = Layout(one, self.networks, self._trained)
+                    layout = self._layouts[one.plan_index] = Layout(one, self.networks, self._with_grad)
                 p = self._open = Pass(self, layout, one)
                 yield p
                 if not p.submitted:
                     raise StateError(f"pass {p.id} was not submitted: call its apply, backward or submit in the loop")
+                self._optimized = self._optimized or p.optimize
             self._call("end_step")
             done = True
         finally:
@@ -257,6 +266,43 @@ class Session:
                 _LOG.warning("iteration %d was given up after an optimizer step: the weights have moved", self.iteration)
         except StateError:
             pass  # begun and ended, or inherited by fork
+
+    def _stream(self):
+        return torch.cuda.current_stream(self.device).cuda_stream if self.device.type == "cuda" else None
+
+    def _group(self):
+        """The process group over which a plugin's own gradients are averaged, as DDP does the student's; None: one rank."""
+        if self.world_size == 1 or not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return None
+        module = self.networks["student"].module
+        return getattr(module, "process_group", None) or torch.distributed.group.WORLD
+
+    # ---------------------------------------------------------------- what is trained
+
+    def parameters(self):
+        """The plugin's own parameters (extension "dukd.params/1"), to be given to the optimizer after the networks'. Most
+        methods have none: an empty list. ``state_dict`` has their values, the optimizer's its moments of them."""
+        return list(self._own.by_name.values())
+
+    def named_parameters(self):
+        """[(name, parameter)] of ``parameters``."""
+        return list(self._own.by_name.items())
+
+    def averages(self):
+        """{name: tensor}: their moving averages, where ``p.apply`` has an AveragedModel, or by ``average``."""
+        return dict(self._own.averages)
+
+    def average(self, decay):
+        """Updates ``averages`` where a pass says ``ema``, for a loop that averages without an AveragedModel."""
+        self._own.average(decay)
+
+    def wrap(self, name, wrapped):
+        """Runs a network through another wrapper of the same module: the teacher in DistributedDataParallel, once ``trained``
+        says that it learns."""
+        network = self.networks[name]
+        if unwrap(wrapped) is not network.inner:
+            raise ArgumentError(f"wrap: this is no wrapper of the module that is network '{name}'")
+        network.module = wrapped
 
     # ---------------------------------------------------------------- what it tells
 
@@ -312,14 +358,17 @@ class Session:
     # ---------------------------------------------------------------- resume
 
     def state_dict(self):
-        """What a checkpoint needs of the session, between steps: the iteration, and the plugin's own state."""
+        """What a checkpoint needs of the session, between steps: the iteration, the plugin's state and own parameters."""
         size = c_uint64()
         self._call("get_state", None, byref(size))
         data = (ctypes.c_uint8 * max(1, size.value))()
         self._call("get_state", data, byref(size))
-        return {"format": _STATE_FORMAT, "plugin": self.plugin.name, "iteration": self.iteration,
-                "micro_index": self.micro_index, "seed": self.seed,
-                "state": torch.tensor(bytearray(data)[:size.value], dtype=torch.uint8)}
+        state = {"format": _STATE_FORMAT, "plugin": self.plugin.name, "iteration": self.iteration,
+                 "micro_index": self.micro_index, "seed": self.seed,
+                 "state": torch.tensor(bytearray(data)[:size.value], dtype=torch.uint8)}
+        if self._own:
+            state["parameters"] = self._own.state_dict()
+        return state
 
     def load_state_dict(self, state):
         """Goes on where ``state_dict`` was taken. A state of another configuration is refused with the difference."""
@@ -327,8 +376,11 @@ class Session:
             raise ArgumentError(f"the state's format is {state.get('format')!r}, expected {_STATE_FORMAT}")
         if state["plugin"] != self.plugin.name:
             raise ArgumentError(f"the state is of plugin '{state['plugin']}', this one is '{self.plugin.name}'")
+        self._own.check(state.get("parameters"))
         blob = bytes(state["state"].cpu().tolist())
         self._call("set_state", blob, len(blob))
+        if self._own:
+            self._own.load_state_dict(state["parameters"])
         self.iteration, self.micro_index = int(state["iteration"]), int(state["micro_index"])
 
     # ---------------------------------------------------------------- end
