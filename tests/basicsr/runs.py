@@ -107,6 +107,7 @@ class Trace:
 
     def __init__(self):
         self.losses, self.rates, self.model = [], [], None
+        self.first = None  # the plugin's own parameters, as they began
 
     def weights(self, average=False):
         net = self.model.net_g_ema if average else self.model.get_bare_model(self.model.net_g)
@@ -118,6 +119,8 @@ def train(file, *force, folder, switches=(), monkeypatch):
     trace, original = Trace(), models.DistilledModel.optimize_parameters
 
     def optimize(self, iteration):
+        if trace.first is None:
+            trace.first = {k: v.detach().clone() for k, v in self.session.named_parameters()}
         original(self, iteration)
         trace.losses.append(dict(self.log_dict))
         trace.rates.append(self.get_current_learning_rate()[0])

@@ -9,6 +9,7 @@ import pytest
 import runs
 import torch
 import yaml
+from support import fitnets
 
 from dukd import OptionError
 from dukd.basicsr import keys, option_file
@@ -84,16 +85,33 @@ WRONG = [
     (PAPER, {"datasets.train.batch_size_per_gpu": 3}, r"2 images, taken 1 times by 1 rank\(s\), are fewer than a batch of 3"),
     (PAPER, {"datasets.train.batch_size_per_gpu": DELETE}, r"datasets.train.batch_size_per_gpu is missing"),
     (PAPER, {"datasets": 3}, r"datasets: expected a section"),
+    (PAPER, {"train.terms": ["csd"]}, r"features"),
+    (PAPER, {"network_f": {"type": "VGG19"}}, r"path.pretrain_network_f is missing: .*vgg19-dcbb9e9d.pth"),
+    (PAPER, {"path.pretrain_network_f": "vgg.pth"}, r"network_f is missing: the network of path.pretrain_network_f, {type: VGG19}"),
+    (PAPER, {"network_f": {"type": "VGG91"}, "path.random_network_f": True}, r"network_f.type: BasicSR has none called 'VGG91'; is VGG19 meant\?"),
+    (PAPER, {"network_f": {"type": "VGG19", "img_rage": 1}, "path.random_network_f": True}, r"network_f.img_rage: VGG19 has no such option; is img_range"),
+    (PAPER, {"path.random_network_f": 1}, r"path.random_network_f: found 1, expected false or true", {"network_f": {"type": "VGG19"}}),
+    (PAPER, {"train.share_weights": True}, r"o.yml:\d+:\d+: train.share_weights: .*nothing trains the teacher here", {"network_t": runs.edsr(8, 1)}),
+    (PAPER, {"train.share_weights": True}, r"train.share_weights: .*the teacher has no body.1.conv1.weight", {"network_g": runs.edsr(6, 2), "network_t": runs.edsr(8, 1)}),
+    (PAPER, {"path.init_from_teacher": True}, r"o.yml:\d+:\d+: path.init_from_teacher: .*its conv_first.weight is 9x3x3x3, the teacher's 8x3x3x3",
+     {"network_g": runs.edsr(9, 1), "network_t": runs.edsr(8, 1)}),
+    (PAPER, {"path.init_from_teacher": True}, r"it is a SwinIR, .*EDSR and RCAN can",
+     {"network_g": runs.swinir(8), "network_t": runs.swinir(8), "train.zoom_out": False}),
+    (PAPER, {"path.init_from_teacher": True, "path.pretrain_network_g": "g.pth"}, r"path.init_from_teacher: .*take path.pretrain_network_g out"),
+    (PAPER, {"path.init_from_teacher": True, "network_t": DELETE, "path.pretrain_network_t": None}, r"there is no network_t"),
+    (PAPER, {"train.share_weights": "yes please"}, r"train.share_weights: found 'yes please', expected false or true"),
     (PAPER, {"train.zoom_out": True, "network_g": runs.swinir(8), "datasets.train.gt_size": 24}, r"window|multiple|12"),
 ]
 
 
-@pytest.mark.parametrize("model_type, changes, message", WRONG, ids=[", ".join(f"{k}={'-' if v is DELETE else v}" for k, v in
+@pytest.mark.parametrize("model_type, changes, message", [(w[0], {**(w[3] if len(w) > 3 else {}), **w[1]}, w[2]) for w in WRONG], ids=[", ".join(f"{k}={'-' if v is DELETE else v}" for k, v in
                                                                               w[1].items())[:60] for w in WRONG])
 def test_wrong_option(model_type, changes, message, data, capsys, monkeypatch):
     content = runs.options(data, model_type, train=runs.OFFICIAL if model_type == DUKD else {"w_rec": 1.0})
     for path, value in changes.items():
         change(content, path, value)
+    if "network_t" in changes and changes["network_t"] is not DELETE:
+        runs.write_weights(data / "teacher.pth", content["network_t"])
     said = runs.refused(runs.write(data / "o.yml", content), folder=data, capsys=capsys, monkeypatch=monkeypatch)
     assert re.search(message, said), said
     assert not list(data.glob("experiments/*/models/*")), "something was trained"
@@ -185,9 +203,11 @@ def test_a_value_that_is_not_finite(data, capsys, monkeypatch):
     said = runs.refused(file, "logger:save_checkpoint_freq=3", folder=data, capsys=capsys, monkeypatch=monkeypatch)
     assert said.startswith("iteration 3: ") and "is not finite" in said
     assert not list((data / "experiments/run/training_states").iterdir())
-    iteration = iter(range(1, 100))
+    iteration, averaged = iter(range(1, 100)), []
+    average = runs.models.DistilledModel._average
+    monkeypatch.setattr(runs.models.DistilledModel, "_average", lambda self: averaged.append(1) or average(self))
     trace = runs.train(file, "train:nonfinite=skip", folder=data, monkeypatch=monkeypatch)
-    assert trace.model.skipped == 1
+    assert trace.model.skipped == 1 and len(averaged) == 5  # as in dukd-host, where nothing has moved nothing is averaged
     assert all(bool(torch.isfinite(v).all()) for v in trace.weights().values())
     assert {int(s["step"]) for s in trace.model.optimizer_g.state.values()} == {5}
 
@@ -205,6 +225,31 @@ def test_a_batch_of_another_size(data, monkeypatch):
     assert runs.same(before, trace.weights())
     model.feed_data({"lq": torch.zeros(2, 3, 16, 16), "gt": torch.zeros(2, 3, 32, 32)})
     model.optimize_parameters(7)  # and goes on
+
+
+def test_what_is_trained_beside_student_and_teacher_is_refused(data, capsys, monkeypatch):
+    """A plugin that wants gradients for features of an input itself, which no method of libdukd does."""
+    sessions = runs.models.Session
+
+    class Trains(sessions):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.trained = {"student", "features"}
+
+    monkeypatch.setattr(runs.models, "Session", Trains)
+    content = runs.options(data, network_f={"type": "VGG19"})
+    content["path"]["random_network_f"] = True
+    said = runs.refused(runs.write(data / "o.yml", content), folder=data, capsys=capsys, monkeypatch=monkeypatch)
+    assert "this method trains the features, too; student and teacher are what this host trains" in said
+
+
+def test_another_plugins_model_type(data, capsys, monkeypatch):
+    monkeypatch.setenv("DUKD_LIBRARY", fitnets())
+    file = runs.write(data / "o.yml", runs.options(data, "DUKD", train={"terms": ["rec"]}))
+    said = runs.refused(file, folder=data, capsys=capsys, monkeypatch=monkeypatch)
+    assert "model_type: DUKD is a method of libdukd's; with plugin fitnets it is DUKDPlugin" in said
+    said = runs.refused(file, "model_type=DUKDPlugin", "train:w_hnit=1", folder=data, capsys=capsys, monkeypatch=monkeypatch)
+    assert "unknown option train.w_hnit; is train.w_hint meant?" in said
 
 
 # ---------------------------------------------------------------- keys of one host alone
@@ -253,7 +298,7 @@ def test_force_yml_as_basicsr_and_beyond(tmp_path):
 
 def test_options_reach_the_plugin_as_yaml_resolves_them(tmp_path):
     (tmp_path / "o.yml").write_text("model_type: DUKD\nscale: 2\ntrain:\n  noisy: {}\n  x: [1, on]\n  ema_decay: 1\nval:\n")
-    given, notes = keys.for_plugin(option_file.read(tmp_path / "o.yml"), {"train.x"})
+    given, notes = keys.for_plugin(option_file.read(tmp_path / "o.yml"), {"train.x", "model_type"})
     assert given == {"model_type": "DUKD", "train.noisy": None, "train.x": [1, True]} and notes == []
 
 

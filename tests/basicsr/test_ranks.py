@@ -1,5 +1,6 @@
 """Two ranks by gloo: they train as one rank with the whole batch; a rank or a reader that dies ends the run with its reason."""
 import os
+import shutil
 import signal
 import socket
 import time
@@ -7,6 +8,9 @@ import time
 import pytest
 import runs
 import torch
+from support import fitnets
+
+import dukd
 
 
 @pytest.fixture
@@ -39,20 +43,47 @@ def finish(processes, seconds=120):
     return outputs
 
 
-@pytest.mark.parametrize("model_type", ["DUKDPlugin", "DUKD"])
-def test_two_ranks_train_as_one(model_type, data, monkeypatch):
-    content = runs.options(data, model_type, train=runs.OFFICIAL if model_type == "DUKD" else None)
-    content["path"]["pretrain_network_g"] = runs.write_weights(data / "g.pth", content["network_g"], seed=4)
+# CSD's L_con is each rank's own ratio: what is left without it trains the teacher, too
+CASES = {"paper": ("DUKDPlugin", None), "official": ("DUKD", runs.OFFICIAL),
+         "teacher": ("DUKDPlugin", {"terms": ["csd", "kd"], "w_csd": 0}),
+         "shared": ("DUKDPlugin", {"terms": ["csd"], "w_csd": 0, "share_weights": True}),
+         "hint": ("DUKDPlugin", {"terms": ["rec", "hint"], "w_hint": 3})}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_ranks_train_as_one(case, data, monkeypatch):
+    model_type, section = CASES[case]
+    content = runs.options(data, model_type, teacher=runs.edsr(8, 1), train=section)
+    if case == "shared":
+        start_weights = {k: v[tuple(slice(6 if n == 8 else 24 if n == 32 else n) for n in v.shape)]
+                         for k, v in torch.load(data / "teacher.pth", weights_only=True)["params"].items()}
+    else:
+        content["path"]["pretrain_network_g"] = runs.write_weights(data / "g.pth", content["network_g"], seed=4)
+        start_weights = torch.load(data / "g.pth", weights_only=True)["params"]
+    if case == "hint":  # a package that is not installed looks for its own library beside the plugin's
+        for library in (fitnets(), dukd.bridge.library._name):
+            shutil.copy(library, data)
+        monkeypatch.setenv("DUKD_LIBRARY", str(data / "fitnets.so"))
     file = runs.write(data / "o.yml", content)
-    processes = start(2, file, "name=two", "datasets:train:batch_size_per_gpu=1", folder=data)
+    processes = start(2, file, "name=two", "datasets:train:batch_size_per_gpu=1", "logger:save_checkpoint_freq=6", folder=data)
     one = runs.train(file, "name=one", folder=data, monkeypatch=monkeypatch)
     outputs = finish(processes)
     assert [p.returncode for p in processes] == [0, 0], "\n".join(outputs)
     saved = torch.load(data / "experiments/two/models/net_g_latest.pth", weights_only=True)
-    start_weights = torch.load(data / "g.pth", weights_only=True)["params"]
     for key, average in (("params", False), ("params_ema", True)):
         of_all, of_moved = runs.far(saved[key], one.weights(average), start_weights)
         assert of_all <= 1e-4 and of_moved <= 1e-2, (of_all, of_moved)
+    if case in ("teacher", "shared"):
+        saved = torch.load(data / "experiments/two/models/net_t_latest.pth", weights_only=True)
+        teacher = torch.load(data / "teacher.pth", weights_only=True)["params"]
+        for key, net in (("params", one.model.net_t), ("params_ema", one.model.net_t_ema)):
+            of_all, of_moved = runs.far(saved[key], {k: v.detach() for k, v in net.state_dict().items()}, teacher)
+            assert of_all <= 1e-4 and of_moved <= 1e-2, (of_all, of_moved)
+    if case == "hint":
+        state = torch.load(data / "experiments/two/training_states/6.state", weights_only=True)["dukd"]["session"]["parameters"]
+        for kind, ours in (("values", dict(one.model.session.named_parameters())), ("averages", one.model.session.averages())):
+            of_all, of_moved = runs.far(state[kind], {k: v.detach() for k, v in ours.items()}, one.first)
+            assert of_all <= 1e-4 and of_moved <= 1e-2, (kind, of_all, of_moved)
     # the log's losses are means over the ranks
     lines = [line for line in outputs[0].splitlines() if "l_total: " in line]
     got = [float(line.split("l_total: ")[1].split()[0]) for line in lines]

@@ -4,7 +4,10 @@ import types
 import pytest
 import runs
 import torch
+from support import fitnets
 
+CSD = {"terms": ["csd"], "csd": {"layers": ["features.1", "features.6"], "layer_weights": [0.5, 1], "negatives": 2}}
+RANDOM = {"network_f": {"type": "VGG19"}, "teacher": runs.edsr(8, 1)}
 CASES = {
     "paper": dict(model_type="DUKDPlugin", train={"terms": ["rec", "kd", "dukd"]}),
     "official": dict(model_type="DUKD", train=runs.OFFICIAL),
@@ -13,6 +16,11 @@ CASES = {
     "swinir": dict(model_type="DUKD", train={**runs.OFFICIAL, "dukd_opt": {"zoom_out": False}}, student=runs.swinir(8),
                    teacher=runs.swinir(12)),
     "bf16": dict(model_type="DUKDPlugin", precision="bf16"),
+    "fakd": dict(model_type="DUKDPlugin", train={"terms": ["dukd", "fakd"], "fakd": {"layers": ["conv_first", "conv_after_body"]}}),
+    "csd": dict(model_type="DUKDPlugin", train=CSD, **RANDOM),
+    "shared": dict(model_type="DUKDPlugin", train={**CSD, "share_weights": True}, **RANDOM),
+    # a plugin with parameters of its own
+    "hint": dict(model_type="DUKDPlugin", train={"terms": ["rec", "hint"]}),
 }
 
 
@@ -27,6 +35,10 @@ def test_resumed_run_equals_uninterrupted_one(case, data, monkeypatch):
     content = runs.options(data, **CASES[case])
     if case == "swinir":  # by default a block is dropped in a tenth of the cases: too rare for six iterations
         content["network_g"]["drop_path_rate"] = content["network_t"]["drop_path_rate"] = 0.5
+    if case in ("csd", "shared"):
+        content["path"]["random_network_f"] = True
+    if case == "hint":
+        monkeypatch.setenv("DUKD_LIBRARY", fitnets())
     file = runs.write(data / "o.yml", content)
     whole = runs.train(file, "name=whole", folder=data, monkeypatch=monkeypatch)
     # 5 images in batches of 2: two iterations an epoch; iteration 3 is in the middle of the second
@@ -39,6 +51,45 @@ def test_resumed_run_equals_uninterrupted_one(case, data, monkeypatch):
     assert runs.same(second.weights(), whole.weights())
     assert runs.same(second.weights(average=True), whole.weights(average=True))
     assert not runs.same(first.weights(), whole.weights())
+    learns = case in ("csd", "shared")
+    assert (data / "experiments/whole/models/net_t_latest.pth").exists() == learns
+    assert [t.model.teacher_learns for t in (whole, first, second)] == [learns] * 3
+    if learns:
+        for net in ("net_t", "net_t_ema"):
+            a, b, c = (getattr(t.model, net).state_dict() for t in (whole, second, first))
+            assert runs.same(a, b) and not runs.same(a, c)
+        saved = torch.load(data / "experiments/parts/models/net_t_3.pth", weights_only=True)
+        assert set(saved) == {"params", "params_ema"} and runs.same(saved["params"], first.model.net_t.state_dict())
+    if case == "shared":
+        for part, of in ((whole.weights(), whole.model.net_t), (whole.weights(True), whole.model.net_t_ema)):
+            assert all(torch.equal(v, dict(of.named_parameters())[k][tuple(slice(n) for n in v.shape)]) for k, v in part.items()
+                       if k != "mean")
+    if case == "hint":
+        rows = [(t.model.session.named_parameters(), t.model.session.averages()) for t in (whole, second, first)]
+        assert len(rows[0][0]) == 2
+        for i, (name, value) in enumerate(rows[0][0]):
+            assert torch.equal(value, rows[1][0][i][1]) and not torch.equal(value, rows[2][0][i][1])
+            assert torch.equal(rows[0][1][name], rows[1][1][name]) and not torch.equal(rows[0][1][name], value)
+
+
+def test_a_teacher_that_learns_need_not_be_resumed(data, monkeypatch):
+    """ignore_resume_networks is BasicSR's: such a network is the option file's again."""
+    content = runs.options(data, train=CSD, **RANDOM)
+    content["path"]["random_network_f"] = True
+    file = runs.write(data / "o.yml", content)
+    runs.train(file, "train:total_iter=2", "logger:save_checkpoint_freq=2", folder=data, monkeypatch=monkeypatch)
+    seen, init = [], runs.models.DistilledModel._init_trained
+
+    def look(self):
+        seen.append({k: v.clone() for k, v in self.net_t.state_dict().items()})
+        init(self)
+
+    monkeypatch.setattr(runs.models.DistilledModel, "_init_trained", look)
+    for force in ([], ["path:ignore_resume_networks=network_t"]):
+        runs.train(file, *force, "train:total_iter=3", folder=data, switches=["--auto_resume"], monkeypatch=monkeypatch)
+    teacher = torch.load(data / "teacher.pth", weights_only=True)["params"]
+    learnt = torch.load(data / "experiments/run/models/net_t_2.pth", weights_only=True)["params"]
+    assert runs.same(seen[0], learnt) and runs.same(seen[1], teacher) and not runs.same(learnt, teacher)
 
 
 def test_workers_do_not_change_the_images(data, monkeypatch):

@@ -323,3 +323,38 @@ def test_dukd_hosts_files_run_here(file, tmp_path, monkeypatch):
     assert runs.main(["train", "-opt", str(file), "--force_yml", *force, "train:total_iter=2", "num_threads=1"]) == 0
     assert (tmp_path / f"experiments/{content['name']}/models/net_g_latest.pth").exists()
     assert pathlib.Path(tmp_path / "tb_logger" / content["name"]).exists()
+
+
+@pytest.mark.parametrize("file", ["fakd", "csd"])
+def test_the_papers_other_methods_run_here(file, tmp_path, monkeypatch):
+    """Table 4's files of FAKD and CSD as they are: the teacher of one stays, that of the other learns with its part."""
+    runs.write_images(tmp_path, [(140, 136), (132, 140)], 4)
+    path = SOURCE / f"yaml/table4/{file}.yml"
+    content = yaml.safe_load(path.read_text())
+    force = [f"datasets:{s}:dataroot_{k}={tmp_path}/{v}" for s in ("train", "val") for k, v in (("gt", "HR"), ("lq", "LR"))]
+    force += [f"datasets:val_{i}=~" for i in (1, 2, 3)] + [f"path:pretrain_network_t={runs.write_weights(tmp_path / 't.pth', content['network_t'])}"]
+    if file == "csd":
+        torch.save(runs.build_network({"type": "VGG19"}).state_dict(), tmp_path / "vgg.pth")
+        force.append(f"path:pretrain_network_f={tmp_path}/vgg.pth")
+    trace = runs.train(path, *force, "datasets:train:gt_size=64", "datasets:train:batch_size_per_gpu=2", "datasets:train:num_worker_per_gpu=0",
+                       "datasets:train:dataset_enlarge_ratio=2", "train:total_iter=2", "num_threads=1", "logger:use_tb_logger=false",
+                       folder=tmp_path, monkeypatch=monkeypatch)
+    names = {"fakd": {"l_rec", "l_kd", "l_fakd", "l_total"}, "csd": {"l_rec", "l_csd", "l_csd_teacher", "l_total"}}
+    assert [set(row) for row in trace.losses] == [names[file]] * 2
+    assert trace.model.teacher_learns == (file == "csd")
+
+
+def test_a_student_starts_from_its_teacher(tmp_path, monkeypatch):
+    """path.init_from_teacher: the first channels, and from there on by itself."""
+    runs.write_images(tmp_path, [(48, 60), (50, 41)], 2)
+    content = runs.options(tmp_path, teacher=runs.edsr(8, 1), train={"terms": ["rec"]})
+    content["path"]["init_from_teacher"] = True
+    content["train"]["optim_g"]["lr"] = 0.0
+    file = runs.write(tmp_path / "o.yml", content)
+    trace = runs.train(file, "train:total_iter=1", "logger:save_checkpoint_freq=1", folder=tmp_path, monkeypatch=monkeypatch)
+    teacher = torch.load(tmp_path / "teacher.pth", weights_only=True)["params"]
+    part = {k: teacher[k][tuple(slice(n) for n in v.shape)] for k, v in trace.weights().items()}
+    assert runs.same(trace.weights(), part)
+    assert all(torch.allclose(v, part[k], rtol=1e-6) for k, v in trace.weights(average=True).items())
+    trace = runs.train(file, "train:optim_g:lr=0.01", "name=far", folder=tmp_path, monkeypatch=monkeypatch)
+    assert not torch.equal(trace.weights()["conv_first.weight"], teacher["conv_first.weight"][:6]) and not trace.model.teacher_learns

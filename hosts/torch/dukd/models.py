@@ -1,4 +1,5 @@
-"""Networks that the trainer has itself. Names, shapes and defaults are BasicSR's, so that its checkpoints fit."""
+"""Networks that come with the package: EDSR, which the trainer trains, and VGG19 for methods that compare features. Names, shapes
+and defaults are BasicSR's and torchvision's, so that their files of weights fit."""
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -52,3 +53,38 @@ class EDSR(nn.Module):
         res = self.conv_after_body(self.body(x))
         res += x
         return self.conv_last(self.upsample(res)) / self.img_range + mean
+
+
+class VGG19(nn.Module):
+    """The convolutions of Simonyan and Zisserman's network (2015, configuration E), a feature extractor: network "features".
+
+    x: N x 3 x H x W, sides of 16 or more, values in [0, 1]. Layers to tap: "features.N", numbered as in torchvision's vgg19, whose
+    weights fit (``load`` passes its classifier over). A convolution's is the map before its ReLU. The fifth pooling is left out:
+    nothing reads it. img_range: factor of the values before anything else. use_input_norm: takes ImageNet's mean off and divides by
+    its deviation; CSD's authors do not, and feed 0 to 255 (img_range=255).
+    """
+
+    def __init__(self, use_input_norm=True, img_range=1.0):
+        super().__init__()
+        self.img_range, self.use_input_norm = img_range, use_input_norm
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+        layers, channels = [], 3
+        for stage, (width, count) in enumerate([(64, 2), (128, 2), (256, 4), (512, 4), (512, 4)]):
+            if stage:
+                layers.append(nn.MaxPool2d(2, 2))
+            for _ in range(count):
+                layers += [nn.Conv2d(channels, width, 3, 1, 1), nn.ReLU()]  # not in place: the convolution's map may be tapped
+                channels = width
+        self.features = nn.Sequential(*layers)
+
+    def forward(self, x):
+        if self.img_range != 1:
+            x = x * self.img_range
+        if self.use_input_norm:
+            x = (x - self.mean.to(x)) / self.deviation.to(x)
+        return self.features(x)
+
+    def load(self, weights):
+        """A state dict of torchvision's vgg19, or of its ``features`` alone."""
+        self.load_state_dict({k: v for k, v in weights.items() if not k.startswith("classifier.")})

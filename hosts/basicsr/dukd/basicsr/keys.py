@@ -11,13 +11,14 @@ dist rank world_size auto_resume is_train root_path
 dist_params.**
 num_threads precision
 
-network_g.** network_t.**
+network_g.** network_t.** network_f.**
 
 path.pretrain_network_g path.param_key_g path.strict_load_g path.pretrain_network_t path.param_key_t path.strict_load_t
+path.pretrain_network_f path.param_key_f path.strict_load_f path.random_network_f path.init_from_teacher
 path.resume_state path.ignore_resume_networks path.root
 path.experiments_root path.results_root path.models path.training_states path.log path.visualization
 
-train.ema_decay train.total_iter train.warmup_iter train.nonfinite train.micro_batches
+train.ema_decay train.total_iter train.warmup_iter train.nonfinite train.micro_batches train.share_weights
 train.optim_g.type train.optim_g.lr train.optim_g.weight_decay train.optim_g.betas train.optim_g.eps train.optim_g.amsgrad
 train.optim_g.momentum
 train.scheduler.type train.scheduler.milestones train.scheduler.gamma train.scheduler.restarts
@@ -126,12 +127,17 @@ def choice(options, key, choices):
         value = value.get(word) if isinstance(value, dict) else None
     if value is None:
         return choices[0]
-    if value not in choices:
-        raise wrong(options, key, f"found {value!r}, expected {' or '.join(choices)}")
+    if value not in choices or type(value) is not type(choices[0]):
+        raise wrong(options, key, f"found {value!r}, expected {' or '.join(str(c).lower() for c in choices)}")
     return value
 
 
-def for_plugin(options, plugin_keys):
+def flag(options, key):
+    """A key that is true or false; false where it is absent."""
+    return choice(options, key, (False, True))
+
+
+def for_plugin(options, plugin_keys, plugin_name="dukd"):
     """({dotted key: value} for the plugin, notes for the log).
 
     All that is not BasicSR's or this host's goes to the plugin, which refuses what it does not know. A key that was
@@ -144,8 +150,11 @@ def for_plugin(options, plugin_keys):
             if _match(pattern, key) and value is not None:
                 place = place_of(options, key)
                 notes.append(f"{place + ': ' if place else ''}{key} is ignored: {why}")
-        if key == "model_type" or key in plugin_keys:
+        if key in plugin_keys:
             given[key] = value
+        elif key == "model_type":  # BasicSR's own key; libdukd has it as an option, too
+            if value != "DUKDPlugin":
+                raise wrong(options, key, f"{value} is a method of libdukd's; with plugin {plugin_name} it is DUKDPlugin")
         elif not own.knows(key) and not (value is None and own.is_section(key)):
             for pattern, why in _ELSEWHERE.items():
                 if _match(pattern, key):

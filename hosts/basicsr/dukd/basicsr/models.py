@@ -1,5 +1,4 @@
 """BasicSR's model types that train by a DUKD plugin."""
-import difflib
 import inspect
 import logging
 import math
@@ -11,10 +10,11 @@ from basicsr.archs import build_network
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
-from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import MODEL_REGISTRY
 
 from .. import Plugin, Session
-from . import data_order, keys, network_file
+from ..models import VGG19
+from . import data_order, keys, network_file, networks
 from .errors import RunError
 from .settings import find, missing
 
@@ -61,27 +61,6 @@ def padded_test(model):
 
 # ---------------------------------------------------------------- training
 
-def check_network(options, name):
-    """Refuses a network section that BasicSR could not build, or that enlarges by another number than ``scale``."""
-    section = options.get(name)
-    if not isinstance(section, dict) or section.get("type") is None:
-        raise missing(options, f"{name}.type", "the name of a network, such as EDSR")
-    kind = keys.registered(options, f"{name}.type", section["type"], ARCH_REGISTRY)
-    accepted = inspect.signature(kind).parameters
-    for key in section:
-        if key != "type" and key not in accepted and not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
-            near = difflib.get_close_matches(key, list(accepted), 1)
-            raise keys.wrong(options, f"{name}.{key}", f"{section['type']} has no such option"
-                             f"{f'; is {near[0]} meant?' if near else ''}")
-    for key, p in accepted.items():
-        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD and key not in section:
-            raise missing(options, f"{name}.{key}", f"{section['type']} needs it")
-    upscale = section.get("upscale", accepted["upscale"].default if "upscale" in accepted else options["scale"])
-    if upscale != options["scale"]:
-        raise keys.wrong(options, f"{name}.upscale", f"{section['type']} enlarges {upscale} times, but scale is "
-                         f"{options['scale']}: student and teacher may differ in all but that")
-
-
 class DistilledModel(SRModel):
     """A student that learns by a plugin's method: networks, optimizer, average and schedule are BasicSR's.
 
@@ -93,12 +72,10 @@ class DistilledModel(SRModel):
         if opt["is_train"]:
             logging.getLogger("dukd").parent = get_root_logger()  # what the plugin says stands in the run's log
             self.plugin = Plugin()
-            self._plugin_options, notes = keys.for_plugin(opt, {o.name for o in self.plugin.options})
+            self._plugin_options, notes = keys.for_plugin(opt, {o.name for o in self.plugin.options}, self.plugin.name)
             for note in notes:
                 get_root_logger().info(note)
-            check_network(opt, "network_g")
-            if opt.get("network_t") is not None:
-                check_network(opt, "network_t")
+            networks.check_networks(opt)
             if find(opt, "train.scheduler") is not None and find(opt, "train.scheduler.type") not in _SCHEDULERS:
                 found = find(opt, "train.scheduler.type")
                 raise missing(opt, "train.scheduler.type", " or ".join(_SCHEDULERS)) if found is None else keys.wrong(
@@ -114,6 +91,8 @@ class DistilledModel(SRModel):
         log = get_root_logger()
         log.info(f"Loading {net.__class__.__name__} model from {load_path}, with param key: [{used}].")
         weights = {(k[7:] if k.startswith("module.") else k): v for k, v in weights.items()}
+        if isinstance(net, VGG19):  # torchvision's file has the classifier, too
+            weights = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
         self._print_different_keys_loading(net, weights, strict)
         try:
             net.load_state_dict(weights, strict=strict)
@@ -122,31 +101,46 @@ class DistilledModel(SRModel):
             raise network_file.WeightsError(f"{load_path} does not fit {net.__class__.__name__}: "
                                             f"{(lines[1:2] or lines)[0][:300]}") from None
 
-    def _init_average(self, decay):
-        """EMA as SRModel makes it: from the file's params_ema, else from the student."""
-        get_root_logger().info(f"Use Exponential Moving Average with decay: {decay}")
-        self.net_g_ema = build_network(self.opt["network_g"]).to(self.device)
-        path = self.opt["path"]
-        if path.get("pretrain_network_g") is not None:
-            self.load_network(self.net_g_ema, path["pretrain_network_g"], path.get("strict_load_g", True), "params_ema")
-        else:
-            self.model_ema(0)
-        self.net_g_ema.eval()
+    def _average_of(self, letter, net):
+        """EMA of network_LETTER as SRModel makes it: from the file's params_ema, else from the network itself."""
+        average, path = build_network(self.opt[f"network_{letter}"]).to(self.device), self.opt["path"]
+        average.load_state_dict(self.get_bare_model(net).state_dict())
+        if path.get(f"pretrain_network_{letter}") is not None:
+            self.load_network(average, path[f"pretrain_network_{letter}"], path.get(f"strict_load_{letter}", True), "params_ema")
+        return average.requires_grad_(False).eval()
 
     def _init_teacher(self):
-        """net_t, frozen; None where the option file has none (the plugin says so where it needs one)."""
-        path, self.net_t = self.opt["path"], None
-        if self.opt.get("network_t") is None:
-            if path.get("pretrain_network_t") is not None:
-                raise missing(self.opt, "network_t", "the network of path.pretrain_network_t")
+        """net_t and net_f, frozen; None where the option file has none (the plugin says so where it needs one)."""
+        path, alone = self.opt["path"], not self.opt["dist"] and self.opt["num_gpu"] > 1
+        self.net_t = self.net_f = None
+        if self.opt.get("network_t") is not None:
+            net = build_network(self.opt["network_t"]).to(self.device)
+            self.load_network(net, path["pretrain_network_t"], path.get("strict_load_t", True), path.get("param_key_t", "params"))
+            net.requires_grad_(False)
+            self.net_t = torch.nn.DataParallel(net) if alone else net  # in DDP only where it is trained (_init_trained)
+        if self.opt.get("network_f") is not None:
+            torch.manual_seed(self.opt["manual_seed"])  # of random features: the same on all ranks
+            net = build_network(self.opt["network_f"]).to(self.device)
+            if path.get("pretrain_network_f") is not None:
+                self.load_network(net, path["pretrain_network_f"], path.get("strict_load_f", True), path.get("param_key_f"))
+            else:
+                get_root_logger().warning("features: RANDOM weights, as path.random_network_f asks: for tests only")
+            self.net_f = net.requires_grad_(False).eval()
+
+    def _init_share(self):
+        """The student that is a part of its teacher: its first weights, and (share_weights) all later ones."""
+        self.share = self.share_ema = None
+        shares = keys.flag(self.opt, "train.share_weights")
+        key = "train.share_weights" if shares else "path.init_from_teacher"
+        if not shares and not keys.flag(self.opt, key):
             return
-        if path.get("pretrain_network_t") is None:
-            raise missing(self.opt, "path.pretrain_network_t", "the teacher's weights (network_t is there)")
-        net = build_network(self.opt["network_t"]).to(self.device)
-        self.load_network(net, path["pretrain_network_t"], path.get("strict_load_t", True), path.get("param_key_t", "params"))
-        net.requires_grad_(False)
-        alone = not self.opt["dist"] and self.opt["num_gpu"] > 1
-        self.net_t = torch.nn.DataParallel(net) if alone else net  # never in DDP: it has nothing to exchange
+        share = networks.Share(self.opt, key, self.get_bare_model(self.net_g), self.get_bare_model(self.net_t))
+        if shares or self.opt["path"].get("resume_state") is None:
+            share.take()
+        if shares:
+            self.share = share
+        if self.opt["path"].get("resume_state") is None:
+            get_root_logger().info("student: starts as the first channels of the teacher")
 
     # ---------------------------------------------------------------- setting up
 
@@ -154,12 +148,15 @@ class DistilledModel(SRModel):
         train = self.opt["train"]
         self.net_g.train()
         self.ema_decay = train.get("ema_decay") or 0
-        if self.ema_decay > 0:
-            self._init_average(self.ema_decay)
         self._init_teacher()
+        self._init_share()
+        if self.ema_decay > 0:
+            get_root_logger().info(f"Use Exponential Moving Average with decay: {self.ema_decay}")
+            self.net_g_ema = self._average_of("g", self.net_g)
         self.skip_nonfinite = keys.choice(self.opt, "train.nonfinite", ("stop", "skip")) == "skip"
-        self.skipped = 0
+        self.skipped, self._moved = 0, False
         self._init_session()
+        self._init_trained()
         self.setup_optimizers()
         if find(self.opt, "train.scheduler") is not None:
             self.setup_schedulers()
@@ -175,23 +172,56 @@ class DistilledModel(SRModel):
             raise keys.wrong(opt, "train.micro_batches", f"{self.micro_batches} does not divide a batch of {batch}")
         channels = 1 if find(opt, "datasets.train.color") == "y" else 3
         precision = keys.choice(opt, "precision", ("f32", "bf16"))
-        networks = {"student": self.net_g}
-        if self.net_t is not None:
-            networks["teacher"] = self.net_t
-        self.session = Session(self._plugin_options, networks,
+        nets = {"student": self.net_g, "teacher": self.net_t, "features": self.net_f}
+        nets = {name: net for name, net in nets.items() if net is not None}
+        self.session = Session(self._plugin_options, nets,
                                (batch // self.micro_batches, channels, gt // opt["scale"], gt // opt["scale"]), opt["scale"],
                                seed=opt["manual_seed"], micro_count=self.micro_batches, device=self.device,
                                autocast=torch.bfloat16 if precision == "bf16" else None, rank=opt["rank"],
                                world_size=opt["world_size"], plugin=self.plugin,
                                place=lambda key: keys.place_of(opt, key) or getattr(opt, "file", "") or "option file")
-        taps = [t for p in self.session.plan() for t in p["taps"]]
-        others = {t.network for t in taps if t.want_grad and t.source[0] == "input"} - {"student"}
-        if others:
-            raise RunError(f"this method trains the {others.pop()}, too, for which BasicSR's model types have no optimizer; "
-                           "dukd-host does, and a loop on hosts/torch")
+        taps = [t for p in self.session.plan() for t in p["taps"] if t.network != "features"]
         if isinstance(self.net_g, torch.nn.DataParallel) and any(t.layer for t in taps):
             raise RunError("this method looks into the networks' layers, which DataParallel hides: num_gpu: 1, or a rank for "
                            "each GPU by --launcher pytorch")
+
+    def _init_trained(self):
+        """A teacher that the method trains, too: by the student's optimizer, with an average of its own."""
+        log, trained = get_root_logger(), self.session.trained - {"student"}
+        if trained - {"teacher"}:
+            raise RunError(f"this method trains the {(trained - {'teacher'}).pop()}, too; student and teacher are what this host "
+                           "trains (hosts/torch trains any network)")
+        self.teacher_learns, self.net_t_ema = bool(trained), None
+        own = self.session.named_parameters()
+        if own:
+            log.info(f"the plugin trains {sum(p.numel() for _, p in own)} parameters of its own: "
+                     f"{', '.join(name + ' ' + 'x'.join(map(str, p.shape)) for name, p in own)}")
+        if not self.teacher_learns:
+            if self.share is not None:
+                raise keys.wrong(self.opt, "train.share_weights", "the student is a part of a teacher that is trained with it, but "
+                                 "nothing trains the teacher here: train.terms with csd does (path.init_from_teacher: true starts a "
+                                 "student from its teacher's channels and trains it alone)")
+            return
+        log.info(f"the teacher is trained, too{'; the student is the first channels of it' if self.share else ''}")
+        self.get_bare_model(self.net_t).requires_grad_(True)
+        if self.opt["dist"]:
+            self.net_t = self.model_to_device(self.net_t)
+            self.session.wrap("teacher", self.net_t)
+        if self.ema_decay > 0:
+            self.net_t_ema = self._average_of("t", self.net_t)
+            if self.share is not None:
+                self.share_ema = networks.Share(self.opt, "train.share_weights", self.net_g_ema, self.net_t_ema)
+                self.share_ema.take()
+
+    def setup_optimizers(self):
+        """BasicSR's one optimizer, for all that is trained. A student that is a part of its teacher is trained as that."""
+        params = [] if self.share is not None else [p for p in self.net_g.parameters() if p.requires_grad]
+        if self.teacher_learns:
+            params += self.net_t.parameters()
+        params += self.session.parameters()
+        options = self.opt["train"]["optim_g"]
+        self.optimizer_g = self.get_optimizer(options.pop("type"), params, **options)
+        self.optimizers.append(self.optimizer_g)
 
     def get_optimizer(self, optim_type, params, lr, **kwargs):
         if optim_type == "SGD":
@@ -222,18 +252,36 @@ class DistilledModel(SRModel):
         """What a pass's flags order, in their order."""
         if p.zero_grad:
             self.optimizer_g.zero_grad()
+            if self.share is not None:
+                self.net_g.zero_grad()
         p.backward()
         if p.optimize:
+            if self.share is not None:
+                self.share.give()
             if self._gradients_are_finite():
                 self.optimizer_g.step()
+                self._moved = True
+                if self.share is not None:
+                    self.share.take()
             elif self.skip_nonfinite:
                 self.skipped += 1
                 get_root_logger().warning(f"Iteration {current_iter}: a gradient is not finite; its optimizer step is left out "
                                           f"({self.skipped} so far).")
             else:
                 self._refuse_nonfinite(current_iter, "a gradient")
-        if p.ema and self.ema_decay > 0:
-            self.model_ema(decay=self.ema_decay)
+        if p.ema and self.ema_decay > 0 and self._moved:  # a step that was left out moves no average
+            self._moved = False
+            self._average()
+
+    def _average(self):
+        self.model_ema(decay=self.ema_decay)
+        if self.net_t_ema is not None:
+            averaged = dict(self.net_t_ema.named_parameters())
+            for k, v in self.get_bare_model(self.net_t).named_parameters():
+                averaged[k].data.mul_(self.ema_decay).add_(v.data, alpha=1 - self.ema_decay)
+        if self.share_ema is not None:
+            self.share_ema.take()
+        self.session.average(self.ema_decay)
 
     def _gradients_are_finite(self):
         grads = [p.grad for group in self.optimizer_g.param_groups for p in group["params"] if p.grad is not None]
@@ -261,6 +309,13 @@ class DistilledModel(SRModel):
 
     # ---------------------------------------------------------------- training states
 
+    def save(self, epoch, current_iter):
+        """A teacher that learns is a network file of its own, net_t_ITER, beside the student's; the state comes last."""
+        if self.teacher_learns:
+            pairs = {"params": self.net_t, **({} if self.net_t_ema is None else {"params_ema": self.net_t_ema})}
+            self.save_network(list(pairs.values()), "net_t", current_iter, param_key=list(pairs))
+        super().save(epoch, current_iter)
+
     @master_only
     def save_training_state(self, epoch, current_iter):
         """BasicSR's, with what a resumed run needs beside; written aside and renamed, so that a state is whole or not there."""
@@ -271,7 +326,7 @@ class DistilledModel(SRModel):
         state = {"epoch": epoch, "iter": current_iter, "optimizers": [o.state_dict() for o in self.optimizers],
                  "schedulers": [s.state_dict() for s in self.schedulers],
                  "dukd": {"session": self.session.state_dict(), "manual_seed": self.opt["manual_seed"], "best": best,
-                          "skipped": self.skipped}}
+                          "skipped": self.skipped, "teacher_learns": self.teacher_learns}}
         folder = self.opt["path"]["training_states"]
         path = os.path.join(folder, f"{current_iter}.state")
         try:

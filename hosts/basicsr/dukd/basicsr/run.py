@@ -115,12 +115,16 @@ def _read_state(options):
 
 
 def _point_at_state(options, state):
-    """BasicSR's check_resume (the student is taken from the run's models), which leaves the teacher alone here."""
+    """BasicSR's check_resume: the student is taken from the run's models, and so is a teacher that learns. Other networks stay what
+    the option file says."""
     from basicsr.utils import check_resume
     path = options["path"]
-    kept = {k: path[k] for k in ("pretrain_network_t", "param_key_t") if k in path}
     ignored = path.get("ignore_resume_networks") or []
-    path["ignore_resume_networks"] = ([ignored] if isinstance(ignored, str) else list(ignored)) + ["network_t"]
+    ignored = [ignored] if isinstance(ignored, str) else list(ignored)
+    ignored += ["network_f"] if state.get("dukd", {}).get("teacher_learns") else ["network_f", "network_t"]
+    kept = {k: path[k] for n in ("network_t", "network_f") if n in ignored
+            for k in (f"pretrain_{n}", f"param_key_{n[-1]}") if k in path}
+    path["ignore_resume_networks"] = ignored
     check_resume(options, state["iter"])
     path.update(kept)
 
@@ -138,6 +142,16 @@ def _put(owner, name, value):
 def _restore():
     while _replaced:
         setattr(*_replaced.pop())
+
+
+def _folders_alone(original):
+    """make_exp_dirs makes a folder of all that the section path has but a few names; these two are flags."""
+
+    def make_exp_dirs(options):
+        path = {k: v for k, v in options["path"].items() if k not in ("random_network_f", "init_from_teacher")}
+        return original({**options, "path": path})
+
+    return make_exp_dirs
 
 
 def _on_cpu_too(original):
@@ -204,6 +218,7 @@ class _Pipeline:
         _restore()
         module = importlib.import_module(f"basicsr.{self.command}")
         _put(module, "parse_options", self.parse_options)
+        _put(module, "make_exp_dirs", _folders_alone(module.make_exp_dirs))
         base = importlib.import_module("basicsr.models.base_model").BaseModel
         sr = importlib.import_module("basicsr.models.sr_model").SRModel
         _put(base, "model_to_device", _on_cpu_too(base.model_to_device))
