@@ -34,7 +34,7 @@ def run(arguments):
     average = {k: v.detach().clone() for k, v in student.named_parameters()}
     n = BATCH // a.micro
     session = dukd.Session(OPTIONS, {"student": student, "teacher": teacher}, (n, 3, SIDE, SIDE), SCALE, seed=5,
-                           micro_count=a.micro, plugin=a.plugin)
+                           micro_count=a.micro, memory="torch", plugin=a.plugin)
     optimizer = torch.optim.SGD([*student.parameters(), *session.parameters()], RATE)
     state = a.out / "state.pth"
     if a.resume:

@@ -2,7 +2,8 @@
 
     plugin = linear_plugin([dict(network=0, layer="body.0", grad=True), dict(network=2, source=("tap", 0), ...)])
 
-Each row is a tap of the one pass of a step: network (number), layer, source ("input", 0) or ("tap", i), grad, train, keep.
+Each row is a tap of the one pass of a step: network (number), layer, from_layer, source ("input", 0) or ("tap", i), grad, train, keep.
+ask: whether it asks for shapes.
 `plugin.coefficients[i]` is the tensor that tap i is multiplied by, made when a value first comes.
 """
 import ctypes
@@ -14,7 +15,7 @@ from dukd import abi
 from dukd.library import Plugin
 
 
-def linear_plugin(rows):
+def linear_plugin(rows, ask=True):
     plugin = Plugin.__new__(Plugin)
     plugin.path, plugin.coefficients, plugin.seen, plugin.kept = "linear_plugin", {}, [], []
     kept = plugin.kept
@@ -30,7 +31,8 @@ def linear_plugin(rows):
         layer = r.get("layer")
         taps.append(abi.new(abi.Tap, id=i, network=r.get("network", 0), flags=flags, source_id=source,
                             source_kind=abi.SOURCE_INPUT if kind == "input" else abi.SOURCE_TAP,
-                            layer=layer.encode() if layer else None))
+                            layer=layer.encode() if layer else None,
+                            from_layer=r["from_layer"].encode() if "from_layer" in r else None))
     n = len(taps)
     pass_flags = abi.PASS_ZERO_GRAD_BEFORE | abi.PASS_OPTIMIZE_AFTER | abi.PASS_BACKWARD * any(r.get("grad") for r in rows)
     one_input = abi.new(abi.Input)
@@ -60,7 +62,7 @@ def linear_plugin(rows):
         for t in taps:
             size = (ctypes.c_int64 * 4)(*(shapes[t.source_id] if t.source_kind == abi.SOURCE_TAP else shape))
             got, why = (ctypes.c_int64 * 4)(), abi.new(abi.Error)
-            if host.tap_shape(host.ctx, byref(t), size, got, byref(why)) != 0:
+            if ask and host.tap_shape(host.ctx, byref(t), size, got, byref(why)) != 0:
                 return fail(error, abi.E_UNSUPPORTED, b"a network cannot: " + why.message)
             shapes.append(list(got))
         plugin.shapes = shapes

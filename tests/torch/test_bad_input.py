@@ -1,5 +1,6 @@
 """What is wrong gets one clear exception; nothing crashes, nothing hangs, and the session goes on where it can."""
 import copy
+import logging
 import os
 import pickle
 import shutil
@@ -68,6 +69,7 @@ def test_places_of_options_are_told():
     (dict(device="meta"), "meta"),
     (dict(autocast=torch.float32), "autocast"),
     (dict(threads=0), "threads"),
+    (dict(memory="gpu"), "memory"),
     (dict(rank=2, world_size=2), "rank 2 of 2"),
 ])
 def test_sessions(arguments, words):
@@ -215,6 +217,47 @@ def test_fork():
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     run(session)
+
+
+# ---------------------------------------------------------------- Ctrl-C
+
+def interrupt(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_while_a_session_is_made():
+    """Networks run inside a call of the plugin then, which an exception cannot pass."""
+    class Slow(torch.nn.Module):
+        def forward(self, x):
+            interrupt()
+            return torch.nn.functional.interpolate(x, scale_factor=2)
+
+    with pytest.raises(KeyboardInterrupt):
+        make(networks={**nets(), "teacher": Slow()})
+
+
+@pytest.mark.parametrize("where", ["draw", "log", "loop"])
+def test_ctrl_c_in_a_step_gives_it_up(where):
+    session, fresh = make(seed=5), make(seed=5)
+    if where == "draw":  # inside begin_step, which has begun then
+        session.set_draws(interrupt)
+    handler = logging.Handler()
+    handler.emit = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        for p in session.step(LR, HR):
+            if where == "log":
+                logging.getLogger("dukd").addHandler(handler)
+                session._handle.close.peek()[2][2][0].log(None, 2, b"a warning")  # as the plugin would, in the call after this
+            p.backward()
+            if where == "loop":
+                interrupt()
+    logging.getLogger("dukd").removeHandler(handler)
+    if where == "draw":
+        session.set_draws(None)
+    assert session.iteration == 1
+    run(session)
+    run(fresh)
+    assert session.losses() == fresh.losses()
 
 
 class Killed(torch.utils.data.Dataset):

@@ -147,5 +147,8 @@ def test_what_networks_cannot_do_is_refused_with_the_reason():
         run([dict(grad=True)], networks(student=Two()))
     with pytest.raises(dukd.UnsupportedError, match="flags 0x1|flags 0x"):
         run([dict(grad=True, flags=0x10)], nets)
+    for ask in (True, False):  # also of a plugin that does not ask for shapes
+        with pytest.raises(dukd.UnsupportedError, match="starts at layer 'body.0': a PyTorch module runs from its input"):
+            dukd.Session({}, nets, LR.shape, 2, plugin=linear_plugin([dict(from_layer="body.0", layer="body.1", grad=True)], ask))
     with pytest.raises(dukd.StateError, match="no parameter"):
         run([dict(grad=True)], {k: v.requires_grad_(False) for k, v in networks().items()})

@@ -13,6 +13,10 @@ from .tensors import Slot, require_tensor
 Tap = namedtuple("Tap", "id network layer from_layer source train want_grad keep")
 
 
+FROM_LAYER = ("the plugin asks for a tap that starts at layer '{}': a PyTorch module runs from its input; have the network split into "
+              "two modules, or take a method that taps from inputs and outputs")
+
+
 class _PluginLoss(torch.autograd.Function):
     """The plugin's losses of a pass as a function of its taps: a scalar whose gradient is what the plugin wrote."""
 
@@ -77,6 +81,8 @@ class Layout:
             raise UnsupportedError(f"the plugin asks for a tap with flags {raw.flags:#x}, which this host does not know")
         if raw.network >= len(names):
             raise UnsupportedError(f"the plugin asks for a tap of network {raw.network} of {len(names)}")
+        if raw.from_layer:
+            raise UnsupportedError(FROM_LAYER.format(raw.from_layer.decode()))
         if raw.source_kind == abi.SOURCE_INPUT and raw.source_id < n_inputs:
             source = ("input", raw.source_id)
         elif raw.source_kind == abi.SOURCE_TAP and raw.source_id < i:

@@ -7,12 +7,12 @@ from ctypes import POINTER, byref, c_char_p, c_int64, c_uint64, c_void_p
 
 import torch
 
-from . import abi, bridge, options as option_rows, tensors
+from . import abi, bridge, memory as memory_functions, options as option_rows, tensors
 from .errors import ArgumentError, StateError, UnsupportedError
 from .library import Plugin, check
 from .networks import Network, unwrap
 from .parameters import OwnParameters
-from .passes import Layout, Pass
+from .passes import FROM_LAYER, Layout, Pass
 from .tensors import Slot, require_tensor
 
 _LOG = logging.getLogger("dukd")
@@ -50,6 +50,8 @@ class Session:
     rank, world_size: of torch.distributed where it is initialized, else 0 and 1.
     threads: "torch": the plugin's loops run on PyTorch's threads (README: two OpenMP runtimes); "plugin": on its own; a
         number: on so many of PyTorch's.
+    memory: "torch": the plugin's images and workspaces lie in PyTorch's memory; "plugin": in its own; None: PyTorch's caching
+        allocator on CUDA, the plugin's own on the CPU, where PyTorch has no better.
     plugin: a Plugin, a library's path, or None for the one in this package.
     place: a text, or a function of the key, that says in messages where an option comes from.
 
@@ -58,12 +60,14 @@ class Session:
     """
 
     def __init__(self, options, networks, lr_shape, scale, seed=0, micro_count=1, *, dtype=torch.float32, device=None,
-                 autocast=None, scaler=None, rank=None, world_size=None, threads="torch", plugin=None,
+                 autocast=None, scaler=None, rank=None, world_size=None, threads="torch", memory=None, plugin=None,
                  place="options of dukd.Session"):
         self._handle, self._open, self._lock = None, None, threading.Lock()
         self.plugin = plugin if isinstance(plugin, Plugin) else Plugin(plugin)
         if "student" not in networks:
             raise ArgumentError(f"networks are {', '.join(networks) or 'none'}; 'student' must be one of them")
+        if memory not in (None, "torch", "plugin"):
+            raise ArgumentError(f"memory is {memory!r}; None, 'torch' and 'plugin' there are")
         if autocast not in (None, torch.bfloat16, torch.float16):
             raise ArgumentError(f"autocast is {autocast}; None, torch.bfloat16 and torch.float16 there are")
         self.networks = {name: Network(name, module, autocast) for name, module in networks.items()}
@@ -82,7 +86,7 @@ class Session:
         self._kept, self._layouts, self._draws, self._optimized = [], {}, None, False
         # looked up once: ctypes makes a new object at each access to a struct's field
         self._functions = {name: getattr(self.plugin.table, name) for name, _ in abi.Plugin._fields_}
-        self._create(options, threads, place)
+        self._create(options, threads, memory or ("torch" if self.device.type == "cuda" else "plugin"), place)
         plan = self.plan()
         self._with_grad = {"student"} | {t.network for p in plan for t in p["taps"] if t.want_grad}
         #: names of the networks that the method trains: of these the optimizer needs the parameters
@@ -97,9 +101,9 @@ class Session:
             return p.device
         return torch.device("cpu")
 
-    def _create(self, options, threads, place):
+    def _create(self, options, threads, memory, place):
         array, count, kept = option_rows.to_abi(options, place)
-        host, host_kept = self._host(threads)
+        host, host_kept = self._host(threads, memory)
         flags = abi.SESSION_LOSS_SCALE if self.scaler is not None else 0
         params = abi.new(abi.SessionParams, flags=flags, host=ctypes.pointer(host), options=array, n_options=count,
                          micro_count=_count(self.micro_count, "micro_count"),
@@ -109,11 +113,13 @@ class Session:
         made = c_void_p()
         self._failure = None
         code = self.plugin.table.create_session(byref(params), byref(made), self._error_ref)
+        if made.value:
+            self._handle = _Handle(self.plugin.table, made.value, (host, host_kept, self.plugin))
+        self._interrupted()
         check(code, self._error, self._failure)
         del kept
-        self._handle = _Handle(self.plugin.table, made.value, (host, host_kept, self.plugin))
 
-    def _host(self, threads):
+    def _host(self, threads, memory):
         """The dukd_host, and what it points to. Its functions must not keep the Session alive."""
         me = weakref.ref(self)
 
@@ -122,20 +128,24 @@ class Session:
             try:
                 network = list(session.networks.values())[t.network]
                 if t.from_layer:
-                    raise ArgumentError("this host cannot start a network in its middle")
+                    raise UnsupportedError(FROM_LAYER.format(t.from_layer.decode()))
                 layer = t.layer.decode() if t.layer else None
                 shape = network.shape(layer, size[:4], session.dtype, session.device)
                 for i in range(4):
                     out[i] = shape[i]
                 return 0
-            except Exception as e:  # noqa: BLE001 (whatever a user's network raises is told to the plugin)
+            except BaseException as e:  # noqa: BLE001 (whatever a user's network raises is told to the plugin; Ctrl-C comes after)
                 session._failure = e
                 if why:
                     why.contents.message = (str(e).strip().splitlines() or [type(e).__name__])[0].encode()[:255]
                 return -1
 
         def log(_ctx, level, message):
-            _LOG.log(_LEVELS.get(level, logging.INFO), "%s", message.decode("utf-8", "replace"))
+            try:
+                _LOG.log(_LEVELS.get(level, logging.INFO), "%s", message.decode("utf-8", "replace"))
+            except BaseException as e:  # noqa: BLE001 (a user's handler, or Ctrl-C: the plugin's call goes on)
+                if me() is not None:
+                    me()._failure = e
 
         names = (c_char_p * len(self.networks))(*[n.encode() for n in self.networks])
         caps = (abi.CAP_TWO_STEPS | abi.CAP_LAYERS | abi.CAP_DERIVED | abi.CAP_OTHER_GRAD | abi.CAP_MODE_TRAIN |
@@ -147,7 +157,9 @@ class Session:
             host.ctx = ctypes.cast(ctypes.pointer(team), c_void_p)
             host.parallel_for = bridge.address("dukd_torch_parallel_for")
             host.max_threads = bridge.address("dukd_torch_max_threads")
-        return host, (names, host.tap_shape, host.log, team)
+        if memory == "torch":
+            host.alloc, host.free = memory_functions.functions()
+        return host, (names, host.tap_shape, host.log, host.alloc, host.free, team)
 
     @staticmethod
     def _team(threads):
@@ -176,10 +188,17 @@ class Session:
             code = function(pointer, *arguments, self._error_ref)
         finally:
             self._lock.release()
-        if code >= 0:
+        if self._failure is None and code >= 0:
             return code
+        self._interrupted()
         cause, self._failure = self._failure, None
         return check(code, self._error, cause)
+
+    def _interrupted(self):
+        """Ctrl-C inside a function that the plugin called cannot pass through it: it is raised when the plugin is back."""
+        if self._failure is not None and not isinstance(self._failure, Exception):
+            failure, self._failure = self._failure, None
+            raise failure
 
     def _require_pass(self, p):
         if self._open is not p:
@@ -235,9 +254,9 @@ class Session:
                        micro_count=self.micro_count, lr=ctypes.pointer(self._lr.fill(lr, "lr")),
                        hr=ctypes.pointer(self._hr.fill(hr, "hr")), stream=self._stream())
         raw = POINTER(abi.Pass)()
-        self._call("begin_step", byref(step))
         self._open, done, self._optimized = "begun", False, False
-        try:
+        try:  # from here on: Ctrl-C may come when a call of the plugin is back
+            self._call("begin_step", byref(step))
             while self._call("next_pass", byref(raw)) == abi.OK:
                 one = raw.contents
                 layout = self._layouts.get(one.plan_index)
