@@ -94,6 +94,14 @@ def test_gradients_of_the_teacher():
         expect(nets[name], (plugin.coefficients[i] * nets[name](LR)).sum())
 
 
+def test_a_teacher_that_is_to_learn_and_cannot_is_told(caplog):
+    rows = [dict(grad=True), dict(network=1, grad=True)]
+    assert dukd.Session({}, networks(), LR.shape, 2, plugin=linear_plugin(rows)).trained == {"student", "teacher"}
+    assert not caplog.records
+    run(rows, networks(teacher=edsr(6, 2, 2).requires_grad_(False)))
+    assert [r.message for r in caplog.records if "trains the teacher, too" in r.message]
+
+
 def test_shared_parameters_add_up():
     student = edsr(6, 2, 2, seed=1)
     teacher = edsr(6, 2, 2, seed=2)

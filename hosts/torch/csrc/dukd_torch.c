@@ -77,6 +77,9 @@ void *dukd_torch_view(const dukd_tensor *t) {
     managed *m = calloc(1, sizeof *m + 2 * bytes);
     if (m == NULL) return NULL;
     m->tensor = *t;
+    /* older PyTorch (2.8, say) does not look at byte_offset */
+    m->tensor.data = (char *)t->data + t->byte_offset;
+    m->tensor.byte_offset = 0;
     m->deleter = delete_view;
     m->tensor.shape = m->numbers;
     if (ndim > 0) memcpy(m->numbers, t->shape, bytes);

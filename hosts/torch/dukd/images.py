@@ -1,4 +1,5 @@
 """Folders of images: pairs of patches to train on, whole pairs to test on; RGB, float32, values in [0, 1]."""
+import math
 import pathlib
 
 import numpy as np
@@ -90,3 +91,18 @@ class Endless(Sampler):
                 batch.append((int(order[k % self.images]), (self.seed, 2, k)))
             yield batch
             iteration += 1
+
+
+def psnr(net, folder, scale, device):
+    """Mean PSNR of the Y channel over a folder's images, each whole."""
+    net.eval()
+    total, data = 0.0, Pairs(folder, None, scale)
+    weights = torch.tensor([65.481, 128.553, 24.966], dtype=torch.float64).view(3, 1, 1)
+    with torch.no_grad():
+        for i in range(len(data)):
+            lr, hr = data[i]
+            sr = net(lr[None].to(device))[0].float().cpu()
+            a, b = ((t.double().clamp(0, 1).mul(255).round() / 255 * weights).sum(0)[scale:-scale, scale:-scale] for t in (sr, hr))
+            total += 10 * math.log10(255 ** 2 / max(float((a - b).square().mean()), 1e-10))
+    net.train()
+    return total / len(data)

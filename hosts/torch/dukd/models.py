@@ -1,8 +1,12 @@
 """Networks that come with the package: EDSR, which the trainer trains, and VGG19 for methods that compare features. Names, shapes
 and defaults are BasicSR's and torchvision's, so that their files of weights fit."""
+import importlib
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from .options import key_and_value
 
 
 class ResidualBlock(nn.Module):
@@ -88,3 +92,26 @@ class VGG19(nn.Module):
     def load(self, weights):
         """A state dict of torchvision's vgg19, or of its ``features`` alone."""
         self.load_state_dict({k: v for k, v in weights.items() if not k.startswith("classifier.")})
+
+
+def build(text, scale, seed):
+    """A network of a command line's words, [MODULE:CLASS,]KEY=VALUE,...: an EDSR, or a class of the user's."""
+    parts = [t for t in text.split(",") if t]
+    path = parts.pop(0) if parts and "=" not in parts[0] else "dukd.models:EDSR"
+    module, _, name = path.partition(":")
+    torch.manual_seed(seed)
+    return getattr(importlib.import_module(module), name)(upscale=scale, **dict(key_and_value(t) for t in parts))
+
+
+def load_weights(net, path):
+    """A file of weights, .pth or .safetensors, as they are or under params_ema or params."""
+    if str(path).endswith(".safetensors"):
+        from safetensors.torch import load_file
+        found = load_file(path)
+        for prefix in ("params_ema.", "params."):
+            if any(k.startswith(prefix) for k in found):
+                found = {k[len(prefix):]: v for k, v in found.items() if k.startswith(prefix)}
+    else:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = found.get("params_ema", found.get("params", found))
+    net.load_state_dict(found)

@@ -33,6 +33,10 @@ class Network:
         self._modules = list(self.inner.modules()) if self.is_module else []
         self._shapes = {}
 
+    def learns(self):
+        """Whether there is anything in it to train, as far as one can see (a function shows nothing)."""
+        return not self.is_module or any(p.requires_grad for p in self.inner.parameters())
+
     # ---------------------------------------------------------------- modes
 
     def set_mode(self, training):

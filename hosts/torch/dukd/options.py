@@ -1,4 +1,7 @@
-"""Options of a Python program as the ABI wants them: dotted key, texts as YAML resolves them, a place for messages."""
+"""Options of a Python program or a command line as the ABI wants them: dotted key, texts as YAML resolves them, a place for
+messages."""
+import argparse
+import json
 import numbers
 from ctypes import POINTER, c_char_p, pointer
 
@@ -59,3 +62,21 @@ def to_abi(options, place):
         kept += [texts, o]
     array = (POINTER(abi.Option) * max(1, len(made)))(*[pointer(o) for o in made])
     return array, len(made), kept
+
+
+# ---------------------------------------------------------------- of a command line
+
+def words(text):
+    """A value of the command line: number, true, false, null, [list] or text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return [words(t.strip()) for t in text[1:-1].split(",") if t.strip()] if text[:1] + text[-1:] == "[]" else text
+
+
+def key_and_value(text):
+    """(key, value) of KEY=VALUE, as a type of argparse's."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"'{text}' is not KEY=VALUE")
+    return key, words(value)

@@ -91,6 +91,9 @@ class Session:
         self._with_grad = {"student"} | {t.network for p in plan for t in p["taps"] if t.want_grad}
         #: names of the networks that the method trains: of these the optimizer needs the parameters
         self.trained = {"student"} | {t.network for p in plan for t in p["taps"] if t.want_grad and t.source[0] == "input"}
+        for name in self.trained - {"student"}:
+            if not self.networks[name].learns():
+                _LOG.warning("this method trains the %s, too, but none of its parameters requires a gradient: it stays as it is", name)
         self._own = OwnParameters(self)
 
     # ---------------------------------------------------------------- making it

@@ -1,7 +1,5 @@
 """Trains a small super-resolution network on a folder of images, with a teacher, by a DUKD plugin."""
 import argparse
-import importlib
-import json
 import math
 import os
 import pathlib
@@ -13,7 +11,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import dukd
-from dukd.images import Endless, Pairs
+from dukd.images import Endless, Pairs, psnr
+from dukd.models import build, load_weights
+from dukd.options import key_and_value
 
 EXAMPLES = """examples:
   a teacher, trained by itself:
@@ -27,21 +27,6 @@ EXAMPLES = """examples:
 """
 
 
-def words(text):
-    """A value of the command line: number, true, false, null, [list] or text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return [words(t.strip()) for t in text[1:-1].split(",") if t.strip()] if text[:1] + text[-1:] == "[]" else text
-
-
-def pair(text):
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise argparse.ArgumentTypeError(f"'{text}' is not KEY=VALUE")
-    return key, words(value)
-
-
 def parse(arguments):
     a = argparse.ArgumentParser("python -m dukd.train", description=__doc__, epilog=EXAMPLES,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,7 +38,7 @@ def parse(arguments):
     a.add_argument("--teacher", metavar="NET", help="the same; without it the plugin's options must not want one")
     a.add_argument("--student-weights", metavar="FILE", help="begin with these")
     a.add_argument("--teacher-weights", metavar="FILE", help=".pth or .safetensors, as they are or under params_ema or params")
-    a.add_argument("--set", action="append", type=pair, default=[], metavar="KEY=VALUE", help="an option of the plugin's: train.zoom_in=hardest")
+    a.add_argument("--set", action="append", type=key_and_value, default=[], metavar="KEY=VALUE", help="an option of the plugin's: train.zoom_in=hardest")
     a.add_argument("--out", type=pathlib.Path, default=pathlib.Path("results"), help="folder of the run; one that is there is gone on with (default %(default)s)")
     a.add_argument("--iterations", type=int, default=2000, help="(default %(default)s)")
     a.add_argument("--batch", type=int, default=16, help="images an iteration, of each rank (default %(default)s)")
@@ -73,43 +58,6 @@ def parse(arguments):
     return a.parse_args(arguments)
 
 
-def network(text, scale, seed):
-    """A network of its words: an EDSR, or a class of the user's."""
-    parts = [t for t in text.split(",") if t]
-    path = parts.pop(0) if parts and "=" not in parts[0] else "dukd.models:EDSR"
-    module, _, name = path.partition(":")
-    torch.manual_seed(seed)
-    return getattr(importlib.import_module(module), name)(upscale=scale, **dict(pair(t) for t in parts))
-
-
-def load_weights(net, path):
-    if str(path).endswith(".safetensors"):
-        from safetensors.torch import load_file
-        found = load_file(path)
-        for prefix in ("params_ema.", "params."):
-            if any(k.startswith(prefix) for k in found):
-                found = {k[len(prefix):]: v for k, v in found.items() if k.startswith(prefix)}
-    else:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        found = found.get("params_ema", found.get("params", found))
-    net.load_state_dict(found)
-
-
-def test(net, folder, scale, device):
-    """Mean PSNR of the Y channel over a folder's images, each whole."""
-    net.eval()
-    total, data = 0.0, Pairs(folder, None, scale)
-    weights = torch.tensor([65.481, 128.553, 24.966], dtype=torch.float64).view(3, 1, 1)
-    with torch.no_grad():
-        for i in range(len(data)):
-            lr, hr = data[i]
-            sr = net(lr[None].to(device))[0].float().cpu()
-            a, b = ((t.double().clamp(0, 1).mul(255).round() / 255 * weights).sum(0)[scale:-scale, scale:-scale] for t in (sr, hr))
-            total += 10 * math.log10(255 ** 2 / max(float((a - b).square().mean()), 1e-10))
-    net.train()
-    return total / len(data)
-
-
 def save(path, content):
     torch.save(content, f"{path}.new")  # written aside: a run that is killed leaves the last one whole
     os.replace(f"{path}.new", path)
@@ -127,7 +75,7 @@ def train(a):
         torch.set_num_threads(a.threads)
     if a.batch % a.micro:
         raise SystemExit(f"--micro {a.micro} does not divide --batch {a.batch}")
-    student = network(a.student, a.scale, a.seed).to(device)
+    student = build(a.student, a.scale, a.seed).to(device)
     if a.student_weights:
         load_weights(student, a.student_weights)
     average = torch.optim.swa_utils.AveragedModel(student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(a.ema))
@@ -135,19 +83,19 @@ def train(a):
     average.n_averaged.fill_(1)
     nets = {"student": student}
     if a.teacher:
-        nets["teacher"] = network(a.teacher, a.scale, a.seed + 1).to(device).requires_grad_(False)
+        nets["teacher"] = build(a.teacher, a.scale, a.seed + 1).to(device).requires_grad_(False)
         if a.teacher_weights:
             load_weights(nets["teacher"], a.teacher_weights)
     if a.compile:
         nets = {k: torch.compile(v) for k, v in nets.items()}
     if ranks > 1:
         nets["student"] = nn.parallel.DistributedDataParallel(nets["student"])
-    optimizer = torch.optim.Adam(student.parameters(), a.rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [a.iterations // 2, a.iterations * 3 // 4], 0.5)
     scaler = torch.amp.GradScaler(device.type, enabled=a.amp == "f16")
     n = a.batch // a.micro
     session = dukd.Session(dict(a.set), nets, (n, 3, a.patch, a.patch), a.scale, a.seed, a.micro, device=device, scaler=scaler,
                            autocast={"bf16": torch.bfloat16, "f16": torch.float16}.get(a.amp), plugin=a.plugin, place="--set")
+    optimizer = torch.optim.Adam([*student.parameters(), *session.parameters()], a.rate, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [a.iterations // 2, a.iterations * 3 // 4], 0.5)
     parts = {"student": student, "average": average, "optimizer": optimizer, "schedule": schedule, "scaler": scaler, "session": session}
     a.out.mkdir(parents=True, exist_ok=True)
     state = a.out / "state.pth"
@@ -177,7 +125,7 @@ def train(a):
             save(state, {name: part.state_dict() for name, part in parts.items()})
             save(a.out / "student.pth", {"params": student.state_dict(), "params_ema": average.module.state_dict()})
             if a.val:
-                print(f"iteration {i}: PSNR {test(average.module, a.val, a.scale, device):.3f} dB (averaged weights)", flush=True)
+                print(f"iteration {i}: PSNR {psnr(average.module, a.val, a.scale, device):.3f} dB (averaged weights)", flush=True)
     if ranks > 1:
         torch.distributed.destroy_process_group()
 
