@@ -338,6 +338,15 @@ def test_without_basicsr_or_with_another_version():
     assert "basicsr is version 1.3.0; this package knows 1.4.2" in done.stderr
 
 
+def test_opencv_without_graphics_libraries():
+    done = run_python("import builtins\nfind = builtins.__import__\n"
+                      "def without(name, *a, **k):\n"
+                      "    if name == 'cv2': raise ImportError('libGL.so.1: cannot open shared object file')\n"
+                      "    return find(name, *a, **k)\n"
+                      "builtins.__import__ = without\nimport dukd.basicsr")
+    assert "BasicSRError: basicsr cannot be imported: libGL.so.1" in done.stderr and "pip install opencv-python-headless" in done.stderr
+
+
 def test_authors_own_models_beside_ours():
     done = run_python("import torchvision.transforms.functional as f, sys, types\n"
                       "m = types.ModuleType('x'); m.rgb_to_grayscale = f.rgb_to_grayscale\n"

@@ -47,7 +47,10 @@ def import_basicsr():
         importlib.import_module("basicsr.train")
         importlib.import_module("basicsr.test")
     except ImportError as e:
-        raise BasicSRError(f"basicsr cannot be imported: {e}; this package knows version {VERSION}, from PyPI") from e
+        hint = f"this package knows version {VERSION}, from PyPI"
+        if "libGL" in str(e) or "libgthread" in str(e):  # OpenCV's wheel with windows, on a machine without them
+            hint = "pip uninstall -y opencv-python && pip install opencv-python-headless"
+        raise BasicSRError(f"basicsr cannot be imported: {e}; {hint}") from e
     if basicsr.__version__ != VERSION:
         raise BasicSRError(f"basicsr is version {basicsr.__version__}; this package knows {VERSION}: "
                            f"pip install basicsr=={VERSION}")
