@@ -221,11 +221,19 @@ def test_fork():
 
 # ---------------------------------------------------------------- Ctrl-C
 
+@pytest.fixture
+def ctrl_c():
+    """A shell lets its background commands ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt(*_):
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_ctrl_c_while_a_session_is_made():
+def test_ctrl_c_while_a_session_is_made(ctrl_c):
     """Networks run inside a call of the plugin then, which an exception cannot pass."""
     class Slow(torch.nn.Module):
         def forward(self, x):
@@ -237,7 +245,7 @@ def test_ctrl_c_while_a_session_is_made():
 
 
 @pytest.mark.parametrize("where", ["draw", "log", "loop"])
-def test_ctrl_c_in_a_step_gives_it_up(where):
+def test_ctrl_c_in_a_step_gives_it_up(where, ctrl_c):
     session, fresh = make(seed=5), make(seed=5)
     if where == "draw":  # inside begin_step, which has begun then
         session.set_draws(interrupt)

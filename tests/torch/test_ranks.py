@@ -17,7 +17,7 @@ OPTIONS = {"paper": {}, "hardest": {"train.zoom_in": "hardest"},
            "official": {"model_type": "DUKD", "train": {"pixel_opt": {"type": "L1Loss", "loss_weight": 5},
                                                         "kd_opt": {"type": "L1Loss"}, "dukd_opt": {"zoom_out": True},
                                                         "noisy": {"prob": 0.3}}},
-           "hint": {"train.terms": ["rec", "hint"], "train.hint.student_layer": "body.0", "train.hint.teacher_layer": "body.1"}}
+           "hint": {"train.terms": ["rec", "hint"], "train.w_hint": 1e-4, "train.hint.student_layer": "body.0", "train.hint.teacher_layer": "body.1"}}
 STEPS = 4
 
 
@@ -33,7 +33,9 @@ def train(options, rank, ranks, wrap, micro=1, die_at=None):
     n = 4 // ranks // micro
     session = dukd.Session(options, {"student": wrap(student), "teacher": teacher}, (n, 3, 12, 12), 2, seed=3,
                            micro_count=micro, plugin=fitnets() if "train.terms" in options else None)
-    optimizer = torch.optim.Adam([*student.parameters(), *session.parameters()], 1e-3)
+    # Adam would not see whether gradients are summed or averaged
+    kind, rate = (torch.optim.SGD, 0.05) if session.parameters() else (torch.optim.Adam, 1e-3)
+    optimizer = kind([*student.parameters(), *session.parameters()], rate)
     assert (session.rank, session.world_size) == (rank, ranks)
     for i in range(1, STEPS + 1):
         for m in range(micro):
