@@ -49,13 +49,23 @@ def test_the_same_bits_and_all_is_given_back(monkeypatch):
     assert len(made) == count and losses == same and all(torch.equal(a, b) for a, b in zip(inputs, plain))
 
 
-def test_alignment_and_kinds():
+def test_alignment_and_what_is_given_back(monkeypatch):
+    made, original = [], memory._from_cpu
+
+    def watched(kind, size):
+        address, kept = original(kind, size)
+        made.append(weakref.ref(kept))
+        return address, kept
+
+    monkeypatch.setattr(memory, "_from_cpu", watched)
     alloc, free = memory.functions()
     for align in (1, 64, 4096, 1 << 16):
         a, b = (alloc(None, abi.DEVICE_CPU, 0, 100, align, None) for _ in range(2))
         assert a % align == 0 and b % align == 0 and abs(a - b) >= 100
         free(None, a, abi.DEVICE_CPU, 0, None)
+        assert made[-2]() is None and made[-1]() is not None
         free(None, b, abi.DEVICE_CPU, 0, None)
+        assert made[-1]() is None
 
 
 def test_cuda_memory_is_the_caching_allocators(monkeypatch):
