@@ -70,6 +70,8 @@ static int array_copy(void *engine, void *to, const void *from, int64_t bytes, d
 }
 
 static int array_wait(void *engine, dukd_failure *f) {
+    if (((const gpu_engine *)engine)->recording)
+        return dukd_fail(f, DUKD_FAILED, "somebody waits inside of a recorded step");
     ENQUEUE("what was asked of the device", cudaStreamSynchronize(e->stream));
 }
 

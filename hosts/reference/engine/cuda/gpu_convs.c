@@ -49,7 +49,7 @@ int gpu_get_packed(gpu_network *n, const dukd_run_conv *run, dukd_type type, int
     const int status = gpu_grow(&packed, n->packed_count, &n->packed_room, sizeof *n->packed, f);
     n->packed = packed;
     if (status != DUKD_DONE) return status;
-    n->packed[n->packed_count] = (gpu_packed){.run = *run, .type = type, .version = -1};
+    n->packed[n->packed_count] = (gpu_packed){.run = *run, .type = type, .version = -1, .recorded = -1};
     *out = n->packed_count++;
     return DUKD_DONE;
 }
@@ -91,21 +91,30 @@ int gpu_place_packed(gpu_network *n, dukd_failure *f) {
     return DUKD_DONE;
 }
 
-/* Replayed steps change the weights of networks that are trained, and a recorded step packs them itself, as nobody knows what
- * changes before it is replayed. */
+/* Replayed steps change the weights of networks that are trained. */
 static int64_t version_of(const gpu_network *n) {
     return n->version > 1 ? n->version + n->engine->changes : n->version;
 }
 
+/* Is there nothing to do? A recorded step packs weights that change by itself, once a change: nobody knows what happens before it is
+ * replayed. Inside of it nothing runs, so that `version` stays. */
+static int is_fresh(const gpu_network *n, const gpu_packed *p) {
+    if (n->engine->recording && n->version > 1) return p->recorded == version_of(n);
+    return p->version == version_of(n);
+}
+
 int gpu_refresh_packed(gpu_network *n, int32_t packed, dukd_failure *f) {
     gpu_packed *p = &n->packed[packed];
-    const int64_t version = version_of(n);
-    if (p->version == version) return DUKD_DONE;
+    if (is_fresh(n, p)) return DUKD_DONE;
     const gpu_packing how = gpu_packing_of(&p->run);
     const int status = gpu_check(gpu_pack_weights(n->engine->stream, &how, n->weights + p->run.weight->offset,
                                                   p->run.bias ? n->weights + p->run.bias->offset : NULL,
                                                   p->weights, p->type, p->bias),
                                  "packing weights", f);
-    if (status == DUKD_DONE) p->version = version;
-    return status;
+    if (status != DUKD_DONE) return status;
+    if (n->engine->recording)
+        p->recorded = version_of(n);
+    else
+        p->version = version_of(n);
+    return DUKD_DONE;
 }

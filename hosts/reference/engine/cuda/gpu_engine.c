@@ -20,6 +20,7 @@ static void close_engine(gpu_engine *e) {
     gpu_block_free(e, &e->gradient);
     gpu_memory_close(e);
     gpu_libraries_close(e->libraries);
+    if (e->copies && cudaStreamDestroy(e->copies) != cudaSuccess) (void)cudaGetLastError();
     if (e->stream && cudaStreamDestroy(e->stream) != cudaSuccess) (void)cudaGetLastError();
 }
 
@@ -213,6 +214,8 @@ static int exec_create(void **out, void *network, const dukd_exec_spec *spec, in
 static const dukd_backend backend = {
     .name = "cuda",
     .arrays = &gpu_array_ops,
+    .transfers = &gpu_transfer_ops,
+    .recording = &gpu_recording_ops,
     .engine_create = engine_create,
     .engine_destroy = engine_destroy,
     .engine_memory = engine_memory,

@@ -41,8 +41,11 @@ static int give_up_unused(gpu_engine *e) {
 }
 
 static int take(gpu_engine *e, int64_t bytes, const char *what, void **out, dukd_failure *f) {
+    if (e->recording)
+        return dukd_fail(f, DUKD_FAILED, "a recorded step needs memory that it did not have before: %s",
+                         what);
     cudaError_t status = cudaMalloc(out, (size_t)bytes);
-    if (status == cudaErrorMemoryAllocation && !e->recording && give_up_unused(e)) {
+    if (status == cudaErrorMemoryAllocation && give_up_unused(e)) {
         (void)cudaGetLastError();
         status = cudaMalloc(out, (size_t)bytes);
     }
@@ -88,7 +91,7 @@ int gpu_block_retire(gpu_engine *e, dukd_block *b, dukd_failure *f) {
 int gpu_block_reserve(gpu_engine *e, dukd_block *b, int64_t bytes, const char *what, dukd_failure *f) {
     if (bytes <= b->bytes) return DUKD_DONE;
     if (bytes > INT64_MAX / 2) return dukd_fail_memory(f, what, (unsigned long long)bytes);
-    int status = gpu_block_retire(e, b, f);
+    int status = e->recording ? DUKD_DONE : gpu_block_retire(e, b, f);
     const int64_t size = round_up(bytes, ALIGNMENT);
     void *data = NULL;
     if (status == DUKD_DONE) status = take(e, size, what, &data, f);

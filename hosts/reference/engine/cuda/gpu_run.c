@@ -229,7 +229,10 @@ int gpu_backward(void *program, const float *const *d_outputs, float *d_weights,
     int before;
     int status = gpu_enter(e, &before, f);
     if (status != DUKD_DONE) return status;
-    status = gpu_reserve_for(p, f);
+    if (e->kept != p)
+        status = dukd_fail(f, DUKD_MISUSED, "backward without its forward: a recorded step ran in between");
+    else
+        status = gpu_reserve_for(p, f);
     if (status == DUKD_DONE) status = run_range(&r, p->forward_steps, p->step_count, listener, f);
     e->kept = NULL;
     gpu_leave(before);

@@ -38,6 +38,7 @@ typedef struct {
     void *slot[GPU_SLOTS];      /* pinned, GPU_SLOT_BYTES each; made with the first upload */
     void *slot_read[GPU_SLOTS]; /* cudaEvent_t: what was in the slot has been copied */
     int32_t next_slot;
+    void *copies;                   /* cudaStream_t beside `stream`; made with the first feed */
     dukd_block train, infer;        /* arenas: of all TRAIN programs, of all INFER programs */
     const struct gpu_program *kept; /* whose forward `train` holds for its backward; NULL: none */
     dukd_block scratch;             /* of one step, while it runs */
@@ -47,10 +48,10 @@ typedef struct {
     gpu_conv **convs; /* every convolution compiled so far, to be shared by equal ones */
     gpu_conv_spec *conv_specs;
     int32_t conv_count, conv_room;
-    gpu_recording *recordings; /* linked */
-    int32_t recording;         /* a step is being recorded */
-    int64_t changes;           /* counts what changes weights without set_weights: see gpu_network */
-    double (*now)(void);       /* NULL: steps are not timed */
+    int32_t recordings;  /* that there are */
+    int32_t recording;   /* a step is being recorded */
+    int64_t changes;     /* counts what changes weights without set_weights: see gpu_network */
+    double (*now)(void); /* NULL: steps are not timed */
     dukd_engine_time times[GPU_TIMES];
 } gpu_engine;
 
@@ -59,8 +60,9 @@ typedef struct {
     dukd_run_conv run;
     dukd_type type;
     void *weights;
-    float *bias;     /* NULL: none */
-    int64_t version; /* of the network's weights that it holds; -1: none yet */
+    float *bias;      /* NULL: none */
+    int64_t version;  /* of the network's weights that it holds; -1: none yet */
+    int64_t recorded; /* the same, packed inside of a recording */
 } gpu_packed;
 
 /* A network whose weights were set more than once is one that is trained. Its weights change also when a recorded step is replayed, and
@@ -189,6 +191,10 @@ int gpu_grow(void **array, int32_t count, int32_t *room, size_t element, dukd_fa
 
 /* ---- gpu_arrays_ops.c ---- */
 extern const dukd_array_ops gpu_array_ops;
+
+/* ---- gpu_record.c, gpu_transfers.c ---- */
+extern const dukd_recording_ops gpu_recording_ops;
+extern const dukd_transfer_ops gpu_transfer_ops;
 
 /* ---- gpu_convs.c: an equal convolution compiled before, or a new one; packed weights ---- */
 int gpu_get_conv(gpu_engine *e, const gpu_conv_spec *spec, gpu_conv **out, dukd_failure *f);

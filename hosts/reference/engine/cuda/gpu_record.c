@@ -1,0 +1,99 @@
+/* A step as a CUDA graph (recording.h): what is put on the engine's stream between begin and end, by whomever. */
+#include <cuda_runtime_api.h>
+#include <stdlib.h>
+
+#include "engine/cuda/gpu_state.h"
+
+struct gpu_recording {
+    cudaGraphExec_t graph;
+};
+
+/* Once nothing is recorded any more, memory that recordings might have used is anybody's again. */
+static void let_go(gpu_engine *e) {
+    if (e->recordings > 0) return;
+    for (int32_t i = 0; i < e->array_count; i++) e->arrays[i].held = 0;
+    for (int32_t i = 0; i < e->retired_count; i++) gpu_block_free(e, &e->retired[i]);
+    e->retired_count = 0;
+}
+
+/* This thread alone is kept from calls that cannot be recorded: others read files meanwhile. */
+static int record_begin(void *engine, dukd_failure *f) {
+    gpu_engine *e = engine;
+    int before;
+    if (e->recording) return dukd_fail(f, DUKD_MISUSED, "a step is recorded already");
+    int status = gpu_enter(e, &before, f);
+    if (status != DUKD_DONE) return status;
+    status = gpu_check((int)cudaStreamBeginCapture(e->stream, cudaStreamCaptureModeThreadLocal),
+                       "beginning to record a step", f);
+    gpu_leave(before);
+    if (status != DUKD_DONE) return status;
+    e->recording = 1;
+    e->changes++;
+    return DUKD_DONE;
+}
+
+static int record_end(void *engine, void **out, dukd_failure *f) {
+    gpu_engine *e = engine;
+    int before;
+    cudaGraph_t graph = NULL;
+    gpu_recording *r = out ? calloc(1, sizeof *r) : NULL;
+    if (!e->recording) {
+        free(r);
+        return dukd_fail(f, DUKD_MISUSED, "no step is recorded");
+    }
+    int status = gpu_enter(e, &before, f);
+    /* Ended in any case: a stream that is captured is of no use. */
+    const int ended =
+        gpu_check((int)cudaStreamEndCapture(e->stream, &graph), "recording a step", out ? f : NULL);
+    e->recording = 0;
+    e->changes++; /* weights that were packed are so in the graph alone */
+    e->kept = NULL;
+    if (status == DUKD_DONE) status = ended;
+    if (out && status == DUKD_DONE && !r) status = dukd_fail_memory(f, "a recorded step", sizeof *r);
+    if (out && status == DUKD_DONE)
+        status = gpu_check((int)cudaGraphInstantiate(&r->graph, graph, 0), "preparing a recorded step", f);
+    if (graph && cudaGraphDestroy(graph) != cudaSuccess) (void)cudaGetLastError();
+    if (out && status == DUKD_DONE) {
+        e->recordings++;
+        *out = r;
+        r = NULL;
+    }
+    let_go(e);
+    gpu_leave(before);
+    free(r);
+    return out ? status : DUKD_DONE;
+}
+
+static int record_replay(void *engine, void *recording, dukd_failure *f) {
+    gpu_engine *e = engine;
+    const gpu_recording *r = recording;
+    int before;
+    int status = gpu_enter(e, &before, f);
+    if (status != DUKD_DONE) return status;
+    e->changes++;   /* the step may change weights */
+    e->kept = NULL; /* and its forwards have been in the arena */
+    status = gpu_check((int)cudaGraphLaunch(r->graph, e->stream), "replaying a step", f);
+    gpu_leave(before);
+    return status;
+}
+
+static void record_free(void *engine, void *recording) {
+    gpu_engine *e = engine;
+    gpu_recording *r = recording;
+    int before;
+    if (!r) return;
+    (void)gpu_enter(e, &before, NULL);
+    if (cudaStreamSynchronize(e->stream) != cudaSuccess) (void)cudaGetLastError();
+    if (cudaGraphExecDestroy(r->graph) != cudaSuccess) (void)cudaGetLastError();
+    free(r);
+    e->recordings--;
+    let_go(e);
+    gpu_leave(before);
+}
+
+const dukd_recording_ops gpu_recording_ops = {
+    .begin = record_begin,
+    .end = record_end,
+    .replay = record_replay,
+    .free = record_free,
+};
