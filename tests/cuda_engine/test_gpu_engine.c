@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "cuda_engine/engine_bench.h"
 #include "cuda_engine/engine_net.h"
 #include "emulation.h"
 #include "engine/arrays.h"
@@ -92,83 +93,6 @@ static void note_ready(void *ctx, int64_t first, int64_t count) {
     l->calls++;
 }
 
-static void *zeros(int64_t count, size_t size) {
-    void *p = calloc((size_t)count + 1, size);
-    assert_non_null(p);
-    return p;
-}
-
-/* A network on an engine, with its arrays, for tests of single calls. */
-typedef struct {
-    dukd_engine *engine;
-    dukd_network *network;
-    dukd_exec *exec;
-    dukd_graph *graph;
-    int64_t weight_count, in_count, out_count;
-    float *weights, *input, *output, *d_output, *d_weights;
-} bench;
-
-static bench bench_on(dukd_engine *e, const engine_net *n, dukd_purpose purpose, uint64_t seed) {
-    dukd_failure f = {0};
-    bench b = {.engine = e, .graph = engine_net_build(n)};
-    const dukd_value out = dukd_graph_output(b.graph);
-    int64_t size[2];
-    dukd_graph_size(b.graph, out, n->height, n->width, size);
-    b.weight_count = dukd_graph_weights(b.graph);
-    b.in_count = (int64_t)n->batch * 3 * n->height * n->width;
-    b.out_count = n->batch * dukd_graph_op(b.graph, out)->channels * size[0] * size[1];
-    float *weights = zeros(b.weight_count, sizeof *weights), *input = zeros(b.in_count, sizeof *input),
-          *d_output = zeros(b.out_count, sizeof *d_output);
-    dukd_graph_init(b.graph, seed, weights);
-    dukd_fill_f32(input, b.in_count, seed, 0, 1);
-    dukd_fill_f32(d_output, b.out_count, seed + 1, -1, 1);
-    b.weights = engine_net_place(e, weights, b.weight_count);
-    b.input = engine_net_place(e, input, b.in_count);
-    b.output = engine_net_place(e, NULL, b.out_count);
-    b.d_output = engine_net_place(e, d_output, b.out_count);
-    b.d_weights = engine_net_place(e, NULL, b.weight_count);
-    free(weights);
-    free(input);
-    free(d_output);
-    dukd_exec_spec spec = {.purpose = purpose, .batch = n->batch, .height = n->height, .width = n->width};
-    if (dukd_network_create(&b.network, e, b.graph, DUKD_F32, &f) != DUKD_DONE ||
-        dukd_network_set_weights(b.network, b.weights, &f) != DUKD_DONE ||
-        dukd_network_compile(b.network, &spec, &b.exec, &f) != DUKD_DONE)
-        fail_msg("%s", f.message);
-    return b;
-}
-
-static void bench_forward(const bench *b, int32_t images) {
-    dukd_failure f = {0};
-    float *const outputs[] = {b->output};
-    if (dukd_exec_forward(b->exec, images, b->input, outputs, &f) != DUKD_DONE) fail_msg("%s", f.message);
-}
-
-static void bench_backward(const bench *b) {
-    dukd_failure f = {0};
-    const float *const d_outputs[] = {b->d_output};
-    if (dukd_engine_clear(b->engine, b->d_weights, b->weight_count * 4, &f) != DUKD_DONE ||
-        dukd_exec_backward(b->exec, d_outputs, b->d_weights, NULL, &f) != DUKD_DONE)
-        fail_msg("%s", f.message);
-}
-
-static float *fetched(const bench *b, const float *from, int64_t count) {
-    float *p = zeros(count, sizeof *p);
-    engine_net_fetch(b->engine, p, from, count);
-    return p;
-}
-
-static void bench_close(bench *b) {
-    dukd_network_destroy(b->network);
-    float *const arrays[] = {b->weights, b->input, b->output, b->d_output, b->d_weights};
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) dukd_engine_release(b->engine, arrays[i]);
-    dukd_graph_destroy(b->graph);
-}
-
-static void assert_same(const char *what, const float *a, const float *b, int64_t count) {
-    if (memcmp(a, b, (size_t)count * sizeof *a) != 0) fail_msg("%s: other bits", what);
-}
-
 /* Each element is told once, complete, in several parts, and the networks that have it share parameters between layers (CARN-M). */
 static void test_listener(void **state) {
     (void)state;
@@ -178,16 +102,16 @@ static void test_listener(void **state) {
         bench b = bench_on(e, &engine_nets[i], DUKD_TRAIN, 3);
         listener l = {.engine = e,
                       .d_weights = b.d_weights,
-                      .then = zeros(b.weight_count, sizeof(float)),
-                      .times = zeros(b.weight_count, sizeof(int32_t))};
+                      .then = bench_zeros(b.weight_count, sizeof(float)),
+                      .times = bench_zeros(b.weight_count, sizeof(int32_t))};
         dukd_exec_set_listener(b.exec, &(dukd_gradient_listener){.ready = note_ready, .ctx = &l});
         bench_forward(&b, engine_nets[i].batch);
         bench_backward(&b);
-        float *last = fetched(&b, b.d_weights, b.weight_count);
+        float *last = bench_fetched(&b, b.d_weights, b.weight_count);
         for (int64_t k = 0; k < b.weight_count; k++)
             if (l.times[k] != 1)
                 fail_msg("%s: element %ld is told %d times", engine_nets[i].name, (long)k, (int)l.times[k]);
-        assert_same(engine_nets[i].name, l.then, last, b.weight_count);
+        bench_assert_same(engine_nets[i].name, l.then, last, b.weight_count);
         print_message("%s: told in %d parts\n", engine_nets[i].name, (int)l.calls);
         assert_true(l.calls >= 3);
         free(last);
@@ -206,8 +130,8 @@ static void test_listener_of_a_tap(void **state) {
     bench b = bench_on(e, &engine_nets[0], DUKD_TRAIN, 3);
     listener l = {.engine = e,
                   .d_weights = b.d_weights,
-                  .then = zeros(b.weight_count, sizeof(float)),
-                  .times = zeros(b.weight_count, sizeof(int32_t))};
+                  .then = bench_zeros(b.weight_count, sizeof(float)),
+                  .times = bench_zeros(b.weight_count, sizeof(int32_t))};
     const dukd_value tap = dukd_graph_find_layer(b.graph, "conv_first");
     const dukd_exec_spec spec = {.purpose = DUKD_TRAIN,
                                  .batch = engine_nets[0].batch,
@@ -236,21 +160,21 @@ static void test_two_networks(void **state) {
     bench a = bench_on(e, &engine_nets[0], DUKD_TRAIN, 3);
     bench_forward(&a, engine_nets[0].batch);
     bench_backward(&a);
-    float *alone = fetched(&a, a.d_weights, a.weight_count);
+    float *alone = bench_fetched(&a, a.d_weights, a.weight_count);
     bench_forward(&a, engine_nets[0].batch);
     bench b = bench_on(e, &large, DUKD_INFER, 4);
     bench_forward(&b, large.batch);
     bench c = bench_on(e, &large, DUKD_TRAIN, 4); /* moves the arena that holds a's forward */
     bench_backward(&a);
-    float *beside = fetched(&a, a.d_weights, a.weight_count);
-    assert_same("beside another network", alone, beside, a.weight_count);
+    float *beside = bench_fetched(&a, a.d_weights, a.weight_count);
+    bench_assert_same("beside another network", alone, beside, a.weight_count);
 
-    float *before = fetched(&b, b.output, b.out_count);
+    float *before = bench_fetched(&b, b.output, b.out_count);
     if (dukd_engine_scale(e, b.weights, 1.5f, b.weight_count, &f) != DUKD_DONE ||
         dukd_network_set_weights(b.network, b.weights, &f) != DUKD_DONE)
         fail_msg("%s", f.message);
     bench_forward(&b, large.batch);
-    float *after = fetched(&b, b.output, b.out_count);
+    float *after = bench_fetched(&b, b.output, b.out_count);
     assert_true(memcmp(before, after, (size_t)b.out_count * sizeof *after) != 0);
     free(alone);
     free(beside);
@@ -270,14 +194,14 @@ static void test_fewer_images(void **state) {
     dukd_engine *e = engine_of("cuda");
     bench b = bench_on(e, &engine_nets[0], DUKD_INFER, 3);
     bench_forward(&b, 2);
-    float *both = fetched(&b, b.output, b.out_count);
-    float *marks = zeros(b.out_count, sizeof *marks);
+    float *both = bench_fetched(&b, b.output, b.out_count);
+    float *marks = bench_zeros(b.out_count, sizeof *marks);
     for (int64_t i = 0; i < b.out_count; i++) marks[i] = 77;
     if (dukd_engine_upload(e, b.output, marks, b.out_count * 4, &f) != DUKD_DONE) fail_msg("%s", f.message);
     bench_forward(&b, 1);
-    float *one = fetched(&b, b.output, b.out_count);
-    assert_same("the first image", one, both, b.out_count / 2);
-    assert_same("the second image", one + b.out_count / 2, marks, b.out_count / 2);
+    float *one = bench_fetched(&b, b.output, b.out_count);
+    bench_assert_same("the first image", one, both, b.out_count / 2);
+    bench_assert_same("the second image", one + b.out_count / 2, marks, b.out_count / 2);
     free(both);
     free(marks);
     free(one);
