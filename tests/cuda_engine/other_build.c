@@ -6,6 +6,8 @@ __attribute__((visibility("default"))) const dukd_gpu_module_table *dukd_gpu_mod
     static const dukd_gpu_module_table table = {.struct_size = sizeof table,
                                                 .backend_size = sizeof backend,
                                                 .arrays_size = sizeof(dukd_array_ops),
+                                                .transfers_size = sizeof(dukd_transfer_ops),
+                                                .recording_size = sizeof(dukd_recording_ops),
                                                 .options_size = sizeof(dukd_engine_options),
                                                 .info_size = sizeof(dukd_engine_info),
                                                 .spec_size = sizeof(dukd_exec_spec),
