@@ -107,7 +107,7 @@ int gpu_array_take(gpu_engine *e, int64_t bytes, const char *what, void **out, d
     const int64_t size = bytes <= 0 ? ALIGNMENT : round_up(bytes, bytes < COARSE ? ALIGNMENT : COARSE / 8);
     for (int32_t i = 0; i < e->array_count; i++) {
         gpu_array *a = &e->arrays[i];
-        if (a->used || a->held || a->bytes != size) continue;
+        if (a->used || (a->held && a->held != e->recording) || a->bytes != size) continue;
         a->used = 1;
         *out = a->data;
         return DUKD_DONE;
@@ -122,12 +122,13 @@ int gpu_array_take(gpu_engine *e, int64_t bytes, const char *what, void **out, d
     return DUKD_DONE;
 }
 
-/* What was asked for before is done with it before what the next owner asks for: one stream. */
+/* What was asked for before is done with it before what the next owner asks for: one stream. But what a recording has used it uses again
+ * with each replay: only that recording finds it. */
 void gpu_array_give(gpu_engine *e, void *p) {
     for (int32_t i = 0; i < e->array_count; i++) {
         if (e->arrays[i].data != p) continue;
         e->arrays[i].used = 0;
-        e->arrays[i].held = e->recording;
+        if (e->recording) e->arrays[i].held = e->recording;
         return;
     }
 }

@@ -27,7 +27,7 @@ static int record_begin(void *engine, dukd_failure *f) {
                        "beginning to record a step", f);
     gpu_leave(before);
     if (status != DUKD_DONE) return status;
-    e->recording = 1;
+    e->recording = ++e->recorded;
     e->changes++;
     return DUKD_DONE;
 }

@@ -22,7 +22,7 @@ typedef struct {
     void *data;
     int64_t bytes;
     int32_t used;
-    int32_t held; /* released inside of a recording, which still uses it */
+    int32_t held; /* number of the recording inside of which it was released; 0: none */
 } gpu_array;
 
 typedef struct gpu_recording gpu_recording;
@@ -49,7 +49,8 @@ typedef struct {
     gpu_conv_spec *conv_specs;
     int32_t conv_count, conv_room;
     int32_t recordings;  /* that there are */
-    int32_t recording;   /* a step is being recorded */
+    int32_t recording;   /* the number of the step that is being recorded; 0: none is */
+    int32_t recorded;    /* numbers given so far */
     int64_t changes;     /* counts what changes weights without set_weights: see gpu_network */
     double (*now)(void); /* NULL: steps are not timed */
     dukd_engine_time times[GPU_TIMES];
