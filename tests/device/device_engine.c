@@ -276,6 +276,8 @@ const dukd_gpu_module_table *dukd_gpu_module(void) {
         .struct_size = sizeof table,
         .backend_size = sizeof(dukd_backend),
         .arrays_size = sizeof(dukd_array_ops),
+        .transfers_size = sizeof(dukd_transfer_ops),
+        .recording_size = sizeof(dukd_recording_ops),
         .options_size = sizeof(dukd_engine_options),
         .info_size = sizeof(dukd_engine_info),
         .spec_size = sizeof(dukd_exec_spec),
