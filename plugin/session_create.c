@@ -34,13 +34,6 @@ static int32_t open_backend(dukd_session *s, dukd_error *error) {
             "backend: cuda is asked for, but the session's tensors are in CPU memory: give tensors of a CUDA "
             "device, or set backend: auto or cpu");
     }
-    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
-        const dukd_pass_recipe *pass = &s->recipe.pass[i];
-        if (pass->n_affinities == 0 && pass->n_contrasts == 0) continue;
-        return dukd_report(error, DUKD_E_UNSUPPORTED,
-                           "the CUDA backend does not have the loss %s: train on the CPU, or without it",
-                           pass->n_contrasts > 0 ? "csd" : "fakd");
-    }
     const int32_t status =
         dukd_backend_cuda_create(&s->backend, &s->host, s->geometry.device.device_id, &why);
     if (status == DUKD_OK) return DUKD_OK;
@@ -87,9 +80,32 @@ static int32_t alloc_choices(dukd_session *s, dukd_error *error) {
     return DUKD_OK;
 }
 
+/* The shapes of FAKD's and CSD's maps. */
+static void load_of_features(const dukd_session *s, dukd_backend_load *load,
+                             dukd_feature_load affinity[DUKD_MAX_PASSES * DUKD_MAX_LAYERS],
+                             dukd_feature_load contrast[DUKD_MAX_PASSES * DUKD_MAX_LAYERS]) {
+    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
+        const dukd_pass_recipe *pass = &s->recipe.pass[i];
+        for (uint32_t k = 0; k < pass->n_affinities; k++) {
+            dukd_feature_load *to = &affinity[load->n_affinities++];
+            memcpy(to->student, s->tap_shape[i][pass->affinity[k].student], sizeof to->student);
+            memcpy(to->other, s->tap_shape[i][pass->affinity[k].teacher], sizeof to->other);
+        }
+        for (uint32_t k = 0; k < pass->n_contrasts; k++) {
+            dukd_feature_load *to = &contrast[load->n_contrasts++];
+            memcpy(to->student, s->tap_shape[i][pass->contrast[k].student], sizeof to->student);
+            memcpy(to->other, s->tap_shape[i][pass->contrast[k].negatives], sizeof to->other);
+        }
+    }
+    load->affinity = affinity;
+    load->contrast = contrast;
+}
+
 /* What a device needs beside: workspaces, and places for the means. */
 static int32_t prepare_device(dukd_session *s, dukd_error *error) {
     dukd_backend_load load = {.window_h = (int32_t)s->geometry.h, .window_w = (int32_t)s->geometry.w};
+    dukd_feature_load affinity[DUKD_MAX_PASSES * DUKD_MAX_LAYERS],
+        contrast[DUKD_MAX_PASSES * DUKD_MAX_LAYERS];
     int64_t most = 0;
     if (!dukd_session_on_device(s)) return DUKD_OK;
     for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
@@ -103,6 +119,7 @@ static int32_t prepare_device(dukd_session *s, dukd_error *error) {
         }
         if (s->recipe.pass[i].hardest != DUKD_NO_TAP) dukd_geometry_hr(&s->geometry, load.hardest_shape);
     }
+    load_of_features(s, &load, affinity, contrast);
     const int32_t status = s->backend->reserve(s->backend, &load, dukd_report_to(error));
     if (status != DUKD_OK) return status;
     const uint64_t means = (uint64_t)DUKD_MEANS * s->micro_count * DUKD_MAX_LOSSES;

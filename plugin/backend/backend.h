@@ -81,7 +81,11 @@ typedef struct {
     const dukd_tensor *student, *teacher;
     const dukd_tensor *grad; /* f32 or the student's type; NULL: the sum only */
     double factor;
-    double sum; /* out */
+    double sum; /* out, where the backend computes at once */
+    /* For a backend whose results come later: where sum / (N (HW)^2) goes, in its memory; `add`: to what is there. */
+    double *mean;
+    const float *scale_dev; /* as in dukd_l1_args */
+    bool add;
 } dukd_affinity_args;
 
 /* CSD (Wang et al. 2021), one layer of L_con: ratio = d_T / (d_N + 1e-7), d_T = mean |teacher - student| over all elements,
@@ -91,7 +95,12 @@ typedef struct {
     const dukd_tensor *student, *teacher, *negatives;
     const dukd_tensor *grad_student, *grad_teacher; /* f32 or the value's type; NULL: not wanted */
     double factor;
-    double ratio; /* out */
+    double ratio; /* out, where the backend computes at once */
+    /* For a backend whose results come later: where weight * ratio goes, in its memory; `add`: to what is there. */
+    double *mean;
+    double weight;
+    const float *scale_dev; /* as in dukd_l1_args */
+    bool add;
 } dukd_contrast_args;
 
 /* The first images of lr scaled up: bicubic, a = -0.75, not antialiased, weights of the pixel centres, edge pixels repeated, not
@@ -101,11 +110,20 @@ typedef struct {
     int32_t scale;
     int32_t pad0;
 } dukd_upscale_args;
+
+/* One affinity or contrast that a session will ask for. */
+typedef struct {
+    int64_t student[4],
+        other[4]; /* shapes; the other: of the teacher's map (affinity), of the negatives (contrast) */
+} dukd_feature_load;
+
 /* What a session will ask for, so that a device has its workspaces before the first step. */
 typedef struct {
     int64_t l1_shape[4];      /* the largest `value` in blocks of 32 x 32 pixels */
     int64_t hardest_shape[4]; /* of `a`; all 0: hardest is never asked for */
     int32_t window_h, window_w;
+    uint32_t n_affinities, n_contrasts;
+    const dukd_feature_load *affinity, *contrast; /* one for each; the caller's */
 } dukd_backend_load;
 
 struct dukd_backend {

@@ -8,6 +8,7 @@
 #define CUDA_EMULATION_H
 
 #include <cuda_runtime_api.h>
+#include <vector_functions.h>
 #include <vector_types.h>
 
 #include <cmath>

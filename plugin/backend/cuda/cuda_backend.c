@@ -91,15 +91,31 @@ static int32_t reserve(dukd_backend *base, const dukd_backend_load *load, dukd_e
             (long long)load->l1_shape[0], (long long)load->l1_shape[1], (long long)load->l1_shape[2],
             (long long)load->l1_shape[3]);
     }
-    b->partial = take(base, (uint64_t)b->partials * 2 * sizeof *b->partial);
-    if (b->columns > 0) b->column = take(base, (uint64_t)b->columns * sizeof *b->column);
-    if (b->partial == NULL || (b->columns > 0 && b->column == NULL)) {
+    b->features_size = dukd_cuda_features_room(load);
+    if (b->features_size < 0) {
         return dukd_report(
-            error, DUKD_E_MEMORY,
-            "the CUDA device is out of memory: the workspace needs %lld bytes; use smaller batches",
-            (long long)(b->partials * 2 + b->columns) * (long long)sizeof(double));
+            error, DUKD_E_UNSUPPORTED,
+            "a map of features is too large for the CUDA backend: use smaller batches or patches");
     }
-    return DUKD_OK;
+    const struct {
+        void **to;
+        int64_t bytes;
+    } parts[] = {{(void **)&b->partial, b->partials * 2 * (int64_t)sizeof *b->partial},
+                 {(void **)&b->column, b->columns * (int64_t)sizeof *b->column},
+                 {(void **)&b->features, b->features_size}};
+    int64_t all = 0;
+    bool taken = true;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        all += parts[i].bytes;
+        if (!taken || parts[i].bytes == 0) continue;
+        *parts[i].to = take(base, (uint64_t)parts[i].bytes);
+        taken = *parts[i].to != NULL;
+    }
+    if (taken) return DUKD_OK;
+    return dukd_report(
+        error, DUKD_E_MEMORY,
+        "the CUDA device is out of memory: the workspaces need %lld bytes; use smaller batches",
+        (long long)all);
 }
 
 /* ---------------------------------------------------------------- steps */
@@ -203,6 +219,7 @@ static void destroy(dukd_backend *base) {
     }
     give_back(base, b->partial);
     give_back(base, b->column);
+    give_back(base, b->features);
     free(b);
 }
 
@@ -213,6 +230,8 @@ static int32_t load_kernels(const dukd_cuda_backend *b, dukd_error *error) {
     int loaded = dukd_cuda_load_l1();
     if (loaded == 0) loaded = dukd_cuda_load_images();
     if (loaded == 0) loaded = dukd_cuda_load_hardest();
+    if (loaded == 0) loaded = dukd_cuda_load_affinity();
+    if (loaded == 0) loaded = dukd_cuda_load_contrast();
     status = dukd_cuda_check(loaded, "loading the kernels", error);
     if (status != DUKD_OK) (void)cudaGetLastError();
     dukd_cuda_leave(&turn);
@@ -251,6 +270,10 @@ static int32_t create(dukd_backend **out, const dukd_host *host, int32_t device_
         .zoom_out = dukd_cuda_zoom_out_op,
         .l1 = dukd_cuda_l1_op,
         .hardest = dukd_cuda_hardest_op,
+        .affinity = dukd_cuda_affinity_op,
+        .contrast = dukd_cuda_contrast_op,
+        .upscale = dukd_cuda_upscale_op,
+        .prepare_products = dukd_cuda_prepare_products,
         .destroy = destroy,
     };
     const int32_t loaded = load_kernels(b, error);

@@ -22,6 +22,8 @@ typedef struct {
     int64_t partials;
     double *column; /* [columns] sums of hardest; NULL: never asked for */
     int64_t columns;
+    char *features; /* [features_size] bytes: the workspace of affinity and contrast; NULL: never asked for */
+    int64_t features_size;
     double landing
         [DUKD_CUDA_LANDING]; /* where copies to the host arrive: one that was not waited for may still do so */
     bool landing_busy;
@@ -47,9 +49,22 @@ int32_t dukd_cuda_zoom_out_op(dukd_backend *b, const dukd_zoom_out_args *a, dukd
 int32_t dukd_cuda_l1_op(dukd_backend *b, dukd_l1_args *a, dukd_error *error);
 int32_t dukd_cuda_hardest_op(dukd_backend *b, const dukd_hardest_args *a, dukd_error *error);
 int32_t dukd_cuda_place_op(dukd_backend *b, void *to, const void *from, uint64_t size, dukd_error *error);
+/* The same (cuda_features.c). */
+int32_t dukd_cuda_affinity_op(dukd_backend *b, dukd_affinity_args *a, dukd_error *error);
+int32_t dukd_cuda_contrast_op(dukd_backend *b, dukd_contrast_args *a, dukd_error *error);
+int32_t dukd_cuda_upscale_op(dukd_backend *b, const dukd_upscale_args *a, dukd_error *error);
+void dukd_cuda_prepare_products(dukd_backend *b, char detail[256]);
 /* Workspaces that the operations need for this load, in elements; 0 where it overflows. */
 int64_t dukd_cuda_partials(const int64_t shape[4]);
 int64_t dukd_cuda_columns(const dukd_backend_load *load);
+/* Bytes that affinity and contrast need; -1 where a map is too large. */
+int64_t dukd_cuda_features_room(const dukd_backend_load *load);
+
+/* Between the files of operations: a tensor as kernels see it (NULL: no data); the product of four sizes, -1 where it does not fit a
+ * grid of 31 bits; what that means. */
+dukd_cuda_view dukd_cuda_view_of(const dukd_tensor *t);
+int64_t dukd_cuda_grid(int64_t a, int64_t b, int64_t c, int64_t d);
+int32_t dukd_cuda_too_large(const char *what, dukd_error *error);
 
 /* Whether CUDA can be used here at all, and what it is: DUKD_OK and the number of devices, or why not (cuda_describe.c). */
 int32_t dukd_cuda_look(int *devices, dukd_error *error);

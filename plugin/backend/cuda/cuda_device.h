@@ -74,6 +74,13 @@ struct mixed {
 
 } // namespace dukd_element
 
+/* factor x sign(d); sign(0) is 0, sign(NaN) is NaN */
+static __device__ __forceinline__ float dukd_signed(float factor, float d) {
+    if (d > 0.0f) return factor;
+    if (d < 0.0f) return -factor;
+    return d == 0.0f ? 0.0f : dukd_f32_of_word(0x7fc00000u);
+}
+
 /* Where element (r, c) of an h x w plane lies in D of it. */
 static __device__ __forceinline__ void dukd_place_of(uint32_t augment, int64_t h, int64_t w, int64_t r,
                                                      int64_t c, int64_t *row, int64_t *col) {

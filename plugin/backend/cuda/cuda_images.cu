@@ -1,4 +1,4 @@
-/* The data hook's kernels: zoom in, zoom out, D of both, and the choices they follow. */
+/* The data hook's kernels: zoom in, zoom out, D of both, the choices they follow, and CSD's negatives. */
 #include "cuda_device.h"
 
 #define THREADS 128
@@ -82,6 +82,35 @@ static __global__ void __launch_bounds__(THREADS) zoom_out_rows(const dukd_cuda_
              (augment & DUKD_AUGMENT_INVERT) != 0 ? 1.0f - pixel : pixel);
 }
 
+/* ---------------------------------------------------------------- upscale: a thread a pixel */
+
+static __device__ __forceinline__ int64_t clamped(int64_t i, int64_t n) {
+    return i < 0 ? 0 : i < n ? i : n - 1;
+}
+
+/* Height first, then width, taps ascending, rounded once, as on the CPU: the same bits. */
+static __global__ void __launch_bounds__(THREADS) upscale_pixels(const dukd_cuda_upscale p) {
+    using dukd_element::mixed;
+    const int64_t area = p.h * p.w, index = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x;
+    if (index >= p.n * p.c * area) return;
+    const int64_t n = index / (p.c * area), c = index / area % p.c, r = index % area / p.w, w = index % p.w;
+    const int64_t phase_r = r % p.scale, phase_w = w % p.scale;
+    const int64_t top = r / p.scale + p.first[phase_r], left = w / p.scale + p.first[phase_w];
+    double sum = 0.0;
+    for (int j = 0; j < 4; j++) {
+        const int64_t col = clamped(left + j, p.lr_w);
+        double reduced = 0.0;
+        for (int i = 0; i < 4; i++) {
+            const int64_t row = clamped(top + i, p.lr_h);
+            reduced +=
+                p.weight[phase_r][i] *
+                static_cast<double>(mixed::load(p.lr.data, p.lr.type, dukd_index(p.lr, n, c, row, col)));
+        }
+        sum += p.weight[phase_w][j] * reduced;
+    }
+    mixed::store(p.out.data, p.out.type, dukd_index(p.out, n, c, r, w), static_cast<float>(sum));
+}
+
 /* ---------------------------------------------------------------- the wrappers */
 
 extern "C" int dukd_cuda_launch_place(const dukd_cuda_place *p, void *stream) {
@@ -118,6 +147,12 @@ extern "C" int dukd_cuda_launch_zoom_out(const dukd_cuda_zoom_out *p, void *stre
     return static_cast<int>(cudaGetLastError());
 }
 
+extern "C" int dukd_cuda_launch_upscale(const dukd_cuda_upscale *p, void *stream) {
+    const dim3 grid(static_cast<unsigned>((p->n * p->c * p->h * p->w + THREADS - 1) / THREADS));
+    DUKD_LAUNCH(upscale_pixels, grid, dim3(THREADS), 0, stream, *p);
+    return static_cast<int>(cudaGetLastError());
+}
+
 extern "C" int dukd_cuda_load_images(void) {
     using namespace dukd_element;
     cudaFuncAttributes a;
@@ -128,5 +163,6 @@ extern "C" int dukd_cuda_load_images(void) {
     if (status == 0) status = static_cast<int>(cudaFuncGetAttributes(&a, zoom_out_rows<f32>));
     if (status == 0) status = static_cast<int>(cudaFuncGetAttributes(&a, zoom_out_rows<f16>));
     if (status == 0) status = static_cast<int>(cudaFuncGetAttributes(&a, zoom_out_rows<bf16>));
+    if (status == 0) status = static_cast<int>(cudaFuncGetAttributes(&a, upscale_pixels));
     return status;
 }

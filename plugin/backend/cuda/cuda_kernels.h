@@ -81,6 +81,60 @@ typedef struct {
 
 int dukd_cuda_launch_hardest(const dukd_cuda_hardest *p, void *stream);
 
+/* ---- affinity: as dukd_affinity_args, for images first .. first + images - 1. Three launches: the columns of norm 1; tiles of 64 x 64
+ * pixels; back through the norm, and after the last images the mean. ---- */
+#define DUKD_CUDA_AFFINITY_TILE 64
+
+typedef struct {
+    dukd_cuda_view student, teacher, grad;
+    int64_t n, student_c, teacher_c;
+    int64_t w, pixels;      /* of a map: h w */
+    int64_t tiles;          /* of 64 pixels */
+    int64_t first, images;  /* that are worked on */
+    float *unit_s, *unit_t; /* [images][C][64 tiles]: columns of norm 1, zeros after the last pixel */
+    float *slope;           /* [images][C][64 tiles]: the gradient of unit_s up to its factor */
+    float *inverse;  /* [images][2][64 tiles]: 1 / (norm + eps) of the student's columns; 1 / norm, 0 for 0 */
+    double *partial; /* [n][tiles] */
+    double factor;   /* of unit_s's gradient: twice that of the sum */
+    const float *scale; /* multiplies it; NULL: 1 */
+    double *mean;       /* NULL: not wanted */
+    uint32_t add;       /* to *mean */
+    uint32_t pad0;
+} dukd_cuda_affinity;
+
+int dukd_cuda_launch_affinity(const dukd_cuda_affinity *p, void *stream);
+
+/* ---- contrast: as dukd_contrast_args. Two launches or, with a gradient, three: distances; their ratio; signs. ---- */
+#define DUKD_CUDA_CONTRAST_THREADS 256 /* a thread has an element of the map, of all images */
+
+typedef struct {
+    dukd_cuda_view student, teacher, negatives, grad_student, grad_teacher;
+    int64_t n, negative_n, c, h, w;
+    double factor;
+    const float *scale; /* multiplies it; NULL: 1 */
+    double *partial;    /* [2][blocks]: sums to the teacher and to the negatives, a block each */
+    float *slope;       /* [2]: of one sign, to the teacher and to a negative, in the student's gradient */
+    double *mean;       /* NULL: not wanted */
+    double weight;      /* of the ratio in it */
+    uint32_t add;       /* to *mean */
+    uint32_t pad0;
+} dukd_cuda_contrast;
+
+int dukd_cuda_launch_contrast(const dukd_cuda_contrast *p, void *stream);
+
+/* ---- upscale: as dukd_upscale_args. A thread a pixel. ---- */
+#define DUKD_CUDA_MOST_PHASES 64 /* the largest scale */
+
+typedef struct {
+    dukd_cuda_view lr, out;
+    int64_t n, c, h, w; /* of out */
+    int64_t lr_h, lr_w, scale;
+    double weight[DUKD_CUDA_MOST_PHASES][4]; /* of output o = i scale + phase */
+    int32_t first[DUKD_CUDA_MOST_PHASES];    /* input of the first of the four, relative to i */
+} dukd_cuda_upscale;
+
+int dukd_cuda_launch_upscale(const dukd_cuda_upscale *p, void *stream);
+
 /* ---- place: small host memory into device memory, as the kernel's own arguments: nothing to wait for, nothing to keep. ---- */
 #define DUKD_CUDA_PLACE_WORDS 960
 
@@ -98,6 +152,8 @@ int dukd_cuda_launch_place(const dukd_cuda_place *p, void *stream);
 int dukd_cuda_load_l1(void);
 int dukd_cuda_load_images(void);
 int dukd_cuda_load_hardest(void);
+int dukd_cuda_load_affinity(void);
+int dukd_cuda_load_contrast(void);
 
 #ifdef __cplusplus
 }

@@ -4,47 +4,12 @@
  * value and gradient. Where B transposes, neighbours in a row of value are neighbours in a column of the target: the block
  * reads the target's tile along the target's rows into shared memory and takes it from there the other way round. */
 #include "cuda_device.h"
+#include "cuda_reduce.h"
 
 #define TILE    DUKD_CUDA_TILE
 #define ROWS    8 /* of threads */
 #define THREADS (TILE * ROWS)
-#define WARPS   (THREADS / 32)
 #define SUMMERS 256
-
-/* factor x sign(d); sign(0) is 0, sign(NaN) is NaN */
-static __device__ __forceinline__ float signed_factor(float factor, float d) {
-    if (d > 0.0f) return factor;
-    if (d < 0.0f) return -factor;
-    return d == 0.0f ? 0.0f : dukd_f32_of_word(0x7fc00000u);
-}
-
-/* Sum over the warp, always the same tree; lane 0 has it. */
-static __device__ __forceinline__ double sum_of_warp(double x) {
-    for (int step = 16; step > 0; step /= 2) x += __shfl_down_sync(0xffffffffu, x, step);
-    return x;
-}
-
-/* The sums of all threads of the block into out[0] and out[1]. */
-static __device__ void sum_of_block(double a, double b, double *out_a, double *out_b) {
-    DUKD_SHARED(double, of_warp, [2][WARPS]);
-    const int thread = static_cast<int>(threadIdx.y * TILE + threadIdx.x);
-    a = sum_of_warp(a);
-    b = sum_of_warp(b);
-    if (thread % 32 == 0) {
-        of_warp[0][thread / 32] = a;
-        of_warp[1][thread / 32] = b;
-    }
-    __syncthreads();
-    if (thread != 0) return;
-    a = of_warp[0][0];
-    b = of_warp[1][0];
-    for (int i = 1; i < WARPS; i++) {
-        a += of_warp[0][i];
-        b += of_warp[1][i];
-    }
-    *out_a = a;
-    *out_b = b;
-}
 
 /* V: type of value and targets, G: of the gradient. */
 template <class V, class G> static __global__ void __launch_bounds__(THREADS) l1_tiles(const dukd_cuda_l1 p) {
@@ -110,17 +75,19 @@ template <class V, class G> static __global__ void __launch_bounds__(THREADS) l1
     for (int k = 0; k < TILE / ROWS; k++) {
         if (k >= rows) continue;
         const float restored = invert ? 1.0f - value[k] : value[k];
-        float d = restored - target[0][k], gradient = signed_factor(factor[0], d);
+        float d = restored - target[0][k], gradient = dukd_signed(factor[0], d);
         sum[0] += static_cast<double>(fabsf(d));
         if (p.n_targets > 1) {
             d = restored - target[1][k];
             sum[1] += static_cast<double>(fabsf(d));
-            gradient = gradient + signed_factor(factor[1], d);
+            gradient = gradient + dukd_signed(factor[1], d);
         }
         if (p.grad.data != nullptr)
             G::store(p.grad.data, p.grad.type, grad_at + k * ROWS * p.grad.stride[2], gradient);
     }
-    sum_of_block(sum[0], sum[1], &p.partial[blockIdx.x], &p.partial[blocks + blockIdx.x]);
+    if (!dukd_sum_of_block<THREADS>(&sum[0], &sum[1])) return;
+    p.partial[blockIdx.x] = sum[0];
+    p.partial[blocks + blockIdx.x] = sum[1];
 }
 
 /* One block: each thread adds every SUMMERS-th partial sum, and the threads' sums are added in their order. */

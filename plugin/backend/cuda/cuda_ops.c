@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-static dukd_cuda_view view_of(const dukd_tensor *t) {
+dukd_cuda_view dukd_cuda_view_of(const dukd_tensor *t) {
     dukd_cuda_view v = {0};
     if (t == NULL) return v;
     v.data = (char *)t->data + t->byte_offset;
@@ -20,8 +20,7 @@ static dukd_cuda_view view_of(const dukd_tensor *t) {
     return v;
 }
 
-/* The product of four sizes, or -1 where it does not fit a grid of 31 bits. */
-static int64_t grid_of(int64_t a, int64_t b, int64_t c, int64_t d) {
+int64_t dukd_cuda_grid(int64_t a, int64_t b, int64_t c, int64_t d) {
     const int64_t factor[4] = {a, b, c, d};
     int64_t product = 1;
     for (int i = 0; i < 4; i++) {
@@ -36,18 +35,18 @@ static int64_t tiles(int64_t size) {
 }
 
 int64_t dukd_cuda_partials(const int64_t shape[4]) {
-    return grid_of(shape[0], shape[1], tiles(shape[2]), tiles(shape[3]));
+    return dukd_cuda_grid(shape[0], shape[1], tiles(shape[2]), tiles(shape[3]));
 }
 
 int64_t dukd_cuda_columns(const dukd_backend_load *load) {
     const int64_t *s = load->hardest_shape;
-    if (grid_of(s[0], tiles(s[3]), 1, 1) < 0) return -1;
+    if (dukd_cuda_grid(s[0], tiles(s[3]), 1, 1) < 0) return -1;
     const int64_t offsets = s[2] - load->window_h + 1;
     const double count = (double)s[0] * (double)s[3] * (double)offsets;
     return count > (double)(INT64_MAX / 64) ? -1 : s[0] * s[3] * offsets;
 }
 
-static int32_t too_large(const char *what, dukd_error *error) {
+int32_t dukd_cuda_too_large(const char *what, dukd_error *error) {
     return dukd_report(error, DUKD_E_UNSUPPORTED,
                        "%s is too large for one grid of the CUDA backend: use smaller batches", what);
 }
@@ -79,9 +78,9 @@ int32_t dukd_cuda_zoom_in_op(dukd_backend *base, const dukd_zoom_in_args *a, duk
     dukd_cuda_turn turn;
     if (made == NULL) return DUKD_OK;
     const dukd_cuda_zoom_in p = {
-        .hr = view_of(a->hr),
-        .plain = view_of(a->plain),
-        .augmented = view_of(a->augmented),
+        .hr = dukd_cuda_view_of(a->hr),
+        .plain = dukd_cuda_view_of(a->plain),
+        .augmented = dukd_cuda_view_of(a->augmented),
         .n = made->shape[0],
         .c = made->shape[1],
         .h = made->shape[2], /* a D that transposes is of square images alone */
@@ -91,7 +90,7 @@ int32_t dukd_cuda_zoom_in_op(dukd_backend *base, const dukd_zoom_in_args *a, duk
         .col = a->col,
         .augment = a->augment,
     };
-    if (grid_of(p.n, p.c, p.h, p.w) < 0) return too_large("the zoomed-in image", error);
+    if (dukd_cuda_grid(p.n, p.c, p.h, p.w) < 0) return dukd_cuda_too_large("the zoomed-in image", error);
     int32_t status = dukd_cuda_enter(b, &turn, error);
     if (status != DUKD_OK) return status;
     status = dukd_cuda_check(dukd_cuda_launch_zoom_in(&p, b->stream), "launching zoom in", error);
@@ -123,9 +122,9 @@ int32_t dukd_cuda_zoom_out_op(dukd_backend *base, const dukd_zoom_out_args *a, d
     dukd_cuda_turn turn;
     if (a->plain == NULL && a->augmented == NULL) return DUKD_OK;
     dukd_cuda_zoom_out p = {
-        .lr = view_of(a->lr),
-        .plain = view_of(a->plain),
-        .augmented = view_of(a->augmented),
+        .lr = dukd_cuda_view_of(a->lr),
+        .plain = dukd_cuda_view_of(a->plain),
+        .augmented = dukd_cuda_view_of(a->augmented),
         .n = a->lr->shape[0],
         .c = a->lr->shape[1],
         .h = a->lr->shape[2],
@@ -133,12 +132,13 @@ int32_t dukd_cuda_zoom_out_op(dukd_backend *base, const dukd_zoom_out_args *a, d
         .scale = a->scale,
         .augment = a->augment,
     };
-    if (4 * p.scale > DUKD_CUDA_MOST_TAPS) return too_large("the scale", error);
+    if (4 * p.scale > DUKD_CUDA_MOST_TAPS) return dukd_cuda_too_large("the scale", error);
     p.out_h = (p.h - 1) / p.scale + 1;
     p.out_w = (p.w - 1) / p.scale + 1;
     p.tiles_w = tiles(p.out_w);
     make_weights(&p);
-    if (grid_of(p.n, p.c, p.out_h, p.tiles_w) < 0) return too_large("the zoomed-out image", error);
+    if (dukd_cuda_grid(p.n, p.c, p.out_h, p.tiles_w) < 0)
+        return dukd_cuda_too_large("the zoomed-out image", error);
     int32_t status = dukd_cuda_enter(b, &turn, error);
     if (status != DUKD_OK) return status;
     status = dukd_cuda_check(dukd_cuda_launch_zoom_out(&p, b->stream), "launching zoom out", error);
@@ -154,8 +154,8 @@ int32_t dukd_cuda_l1_op(dukd_backend *base, dukd_l1_args *a, dukd_error *error) 
     if (a->n_targets == 0 && a->grad == NULL) return DUKD_OK;
     const dukd_tensor *shape = a->value != NULL ? a->value : a->grad;
     dukd_cuda_l1 p = {
-        .value = view_of(a->value),
-        .grad = view_of(a->grad),
+        .value = dukd_cuda_view_of(a->value),
+        .grad = dukd_cuda_view_of(a->grad),
         .n = shape->shape[0],
         .c = shape->shape[1],
         .h = shape->shape[2],
@@ -167,11 +167,11 @@ int32_t dukd_cuda_l1_op(dukd_backend *base, dukd_l1_args *a, dukd_error *error) 
         .mean = {a->mean[0], a->mean[1]},
         .n_targets = a->n_targets,
     };
-    for (uint32_t t = 0; t < a->n_targets; t++) p.target[t] = view_of(a->target[t]);
+    for (uint32_t t = 0; t < a->n_targets; t++) p.target[t] = dukd_cuda_view_of(a->target[t]);
     p.tiles_h = tiles(p.h);
     p.tiles_w = tiles(p.w);
-    const int64_t blocks = grid_of(p.n, p.c, p.tiles_h, p.tiles_w);
-    if (blocks < 0) return too_large("a tap", error);
+    const int64_t blocks = dukd_cuda_grid(p.n, p.c, p.tiles_h, p.tiles_w);
+    if (blocks < 0) return dukd_cuda_too_large("a tap", error);
     if (blocks > b->partials)
         return dukd_report(error, DUKD_E_INTERNAL, "the CUDA backend was not told of a tap this large");
     int32_t status = dukd_cuda_enter(b, &turn, error);
@@ -194,13 +194,13 @@ int32_t dukd_cuda_hardest_op(dukd_backend *base, const dukd_hardest_args *a, duk
         .window_w = a->window_w,
     };
     const int64_t columns = dukd_cuda_columns(&load);
-    if (columns < 0) return too_large("the error map", error);
+    if (columns < 0) return dukd_cuda_too_large("the error map", error);
     if (columns > b->columns)
         return dukd_report(error, DUKD_E_INTERNAL,
                            "the CUDA backend was not told of an error map this large");
     const dukd_cuda_hardest p = {
-        .a = view_of(a->a),
-        .b = view_of(a->b),
+        .a = dukd_cuda_view_of(a->a),
+        .b = dukd_cuda_view_of(a->b),
         .n = a->a->shape[0],
         .c = a->a->shape[1],
         .h = a->a->shape[2],
