@@ -47,6 +47,15 @@ typedef enum {
     DUKD_PHASE_FAILED, /* in a step that can only be cancelled */
 } dukd_phase;
 
+/* How the micro-batches of a step are run: all in one way. */
+typedef enum { DUKD_WAY_EAGER, DUKD_WAY_CAPTURED, DUKD_WAY_REPLAYED } dukd_way;
+
+/* A micro-batch that was captured into a graph: where its batch lies. */
+typedef struct {
+    bool captured; /* from begin_step to end_step */
+    dukd_held_tensor lr, hr;
+} dukd_captured;
+
 struct dukd_session {
     dukd_host host;
     pid_t owner; /* a forked child has another */
@@ -64,7 +73,8 @@ struct dukd_session {
     int64_t tap_shape[DUKD_MAX_PASSES][DUKD_MAX_TAPS][4]; /* as the host said */
     dukd_samples samples[DUKD_MAX_PASSES];                /* what was chosen, in plain memory */
     dukd_samples placed[DUKD_MAX_PASSES]; /* the same in the backend's memory; on the CPU the same pointers */
-    void *choices, *placed_choices;       /* the blocks that both lie in; the second NULL on the CPU */
+    /* The blocks that both lie in; the second NULL on the CPU, on a device [micro_count], as a graph may have all micro-batches. */
+    void *choices, *placed_choices;
     uint64_t choices_size;
     void *images[DUKD_MAX_PASSES][DUKD_MAX_INPUTS]; /* what the session makes; NULL where an input is LR */
 
@@ -84,6 +94,7 @@ struct dukd_session {
 
     /* across micro-batches */
     uint32_t next_micro;
+    dukd_way way;     /* of the last one that was begun or replayed */
     bool may_restart; /* the last micro-batch was cancelled: the step may be begun anew */
     int64_t micro_iteration;
     double micro_sum[DUKD_MAX_LOSSES];
@@ -96,9 +107,7 @@ struct dukd_session {
     const char *loss_names[DUKD_MAX_LOSSES + 1];
     double loss_values[DUKD_MAX_LOSSES + 1];
 
-    /* the step that was captured into a graph (session_graph.c) */
-    bool has_graph;
-    dukd_held_tensor graph_lr, graph_hr;
+    dukd_captured *captured; /* [micro_count] (session_graph.c); NULL on the CPU */
 };
 
 /* Places for means: a step that is given up must not touch those of the last step that was ended, and a graph writes where it
@@ -143,6 +152,11 @@ static inline bool dukd_session_on_device(const dukd_session *s) {
 }
 /* Checks a step against the session, its tensors included. */
 int32_t dukd_session_check_step(const dukd_session *s, const dukd_step *step, dukd_error *error);
+/* A micro-batch after the first must be run as that was; `what` is the function, for the message. */
+int32_t dukd_session_check_way(const dukd_session *s, const dukd_step *step, dukd_way way, const char *what,
+                               dukd_error *error);
+/* On a device, lets placed[] be micro-batch s->micro_index's block. */
+void dukd_session_aim(dukd_session *s);
 /* Draws all choices of a step. */
 int32_t dukd_session_choose(dukd_session *s, const dukd_step *step, dukd_error *error);
 

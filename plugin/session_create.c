@@ -43,7 +43,26 @@ static int32_t open_backend(dukd_session *s, dukd_error *error) {
                        why.message);
 }
 
-/* Memory for what is chosen: a block for all passes, and on a device its copy there. */
+/* On a device: places for what is chosen, a block for each micro-batch, and for what is known of graphs. */
+static int32_t alloc_placed(dukd_session *s, dukd_error *error) {
+    const uint64_t count = s->micro_count, size = s->choices_size;
+    if (count > INT64_MAX / (size + sizeof *s->captured)) {
+        return dukd_report(error, DUKD_E_MEMORY, "no memory for %u micro-batches: use fewer", s->micro_count);
+    }
+    s->captured = dukd_memory_alloc(&s->host, count * sizeof *s->captured);
+    if (s->captured == NULL) {
+        return dukd_report(error, DUKD_E_MEMORY, "no memory for %u micro-batches (%llu bytes)",
+                           s->micro_count, (unsigned long long)(count * sizeof *s->captured));
+    }
+    memset(s->captured, 0, (size_t)(count * sizeof *s->captured));
+    s->placed_choices = s->backend->alloc(s->backend, count * size);
+    if (s->placed_choices != NULL) return DUKD_OK;
+    return dukd_report(error, DUKD_E_MEMORY,
+                       "the device has no memory for the choices of a batch (%llu bytes)",
+                       (unsigned long long)(count * size));
+}
+
+/* Memory for what is chosen: a block for all passes, and on a device its copies there. */
 static int32_t alloc_choices(dukd_session *s, dukd_error *error) {
     uint64_t size = 0, taken = 0;
     for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
@@ -58,26 +77,20 @@ static int32_t alloc_choices(dukd_session *s, dukd_error *error) {
                            (unsigned long long)(size + taken));
     }
     memset(s->choices, 0, (size_t)(size + taken));
-    char *here = s->choices, *there = here, *tiles = here + size;
-    if (dukd_session_on_device(s)) {
-        there = s->placed_choices = s->backend->alloc(s->backend, size);
-        if (there == NULL) {
-            return dukd_report(error, DUKD_E_MEMORY,
-                               "the device has no memory for the choices of a batch (%llu bytes)",
-                               (unsigned long long)size);
-        }
-    }
+    char *here = s->choices, *tiles = here + size;
     for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
         const uint32_t crops = s->recipe.pass[i].images == DUKD_IMAGES_ZOOM_IN ? s->config.crops : 1;
         const uint32_t count = (uint32_t)s->geometry.n * crops;
         dukd_samples_lay(&s->samples[i], here, count);
-        dukd_samples_lay(&s->placed[i], there, count);
+        dukd_samples_lay(&s->placed[i], here, count);
         s->samples[i].taken = (uint32_t *)(void *)tiles;
         here += dukd_samples_size(count);
-        there += dukd_samples_size(count);
         tiles += crops * sizeof(uint32_t);
     }
-    return DUKD_OK;
+    if (!dukd_session_on_device(s)) return DUKD_OK;
+    const int32_t status = alloc_placed(s, error);
+    if (status == DUKD_OK) dukd_session_aim(s);
+    return status;
 }
 
 /* The shapes of FAKD's and CSD's maps. */
@@ -264,6 +277,7 @@ void dukd_session_destroy(dukd_session *s) {
     free_image(s, s->placed_choices);
     free_image(s, s->means);
     dukd_memory_free(&host, s->choices);
+    dukd_memory_free(&host, s->captured);
     if (s->backend != NULL) s->backend->destroy(s->backend);
     dukd_memory_free(&host, s);
 }

@@ -17,23 +17,32 @@ static bool same_place(const dukd_held_tensor *held, const dukd_tensor *t) {
 }
 
 static int32_t check_replay(const dukd_session *s, const dukd_step *step, dukd_error *error) {
-    int32_t status = dukd_session_enter_idle(s, "before_replay", error);
+    int32_t status = dukd_session_enter(s, error);
     if (status != DUKD_OK) return status;
+    if (s->phase != DUKD_PHASE_IDLE) {
+        return dukd_report(error, DUKD_E_STATE,
+                           "before_replay comes between steps: call end_step or cancel_step first");
+    }
     if (!dukd_session_on_device(s)) {
         return dukd_report(error, DUKD_E_UNSUPPORTED,
                            "before_replay: the session is on the CPU, where there are no graphs");
     }
-    if (!s->has_graph) {
-        return dukd_report(error, DUKD_E_STATE,
-                           "before_replay: no step of this session was captured from begin_step to end_step");
-    }
     status = dukd_session_check_step(s, step, error);
+    if (status == DUKD_OK)
+        status = dukd_session_check_way(s, step, DUKD_WAY_REPLAYED, "before_replay", error);
     if (status != DUKD_OK) return status;
-    if (same_place(&s->graph_lr, step->lr) && same_place(&s->graph_hr, step->hr)) return DUKD_OK;
+    const dukd_captured *captured = &s->captured[step->micro_index];
+    if (!captured->captured) {
+        return dukd_report(error, DUKD_E_STATE,
+                           "before_replay: no step of this session was captured from begin_step to end_step, "
+                           "or not micro-batch %u of it",
+                           step->micro_index);
+    }
+    if (same_place(&captured->lr, step->lr) && same_place(&captured->hr, step->hr)) return DUKD_OK;
     return dukd_report(
         error, DUKD_E_ARGUMENT,
         "before_replay: step->%s is not where it was when the step was captured: copy the batch there",
-        same_place(&s->graph_lr, step->lr) ? "hr" : "lr");
+        same_place(&captured->lr, step->lr) ? "hr" : "lr");
 }
 
 int32_t dukd_session_before_replay(dukd_session *s, const dukd_step *step, dukd_error *error) {
@@ -47,17 +56,20 @@ int32_t dukd_session_before_replay(dukd_session *s, const dukd_step *step, dukd_
                              "before_replay: the stream is being captured: end the capture first");
     }
     if (status == DUKD_OK) {
-        status = s->backend->place(s->backend, s->placed_choices, s->choices, s->choices_size,
-                                   dukd_report_to(error));
+        status =
+            s->backend->place(s->backend, (char *)s->placed_choices + step->micro_index * s->choices_size,
+                              s->choices, s->choices_size, dukd_report_to(error));
     }
     if (status != DUKD_OK) return status;
     s->iteration = step->iteration;
-    s->micro_index = 0;
+    s->micro_index = step->micro_index;
     s->stream = step->stream;
     s->recorded = false;
+    s->way = DUKD_WAY_REPLAYED;
     s->means_live = DUKD_MEANS_GRAPH;
     dukd_session_close_losses(s);
     s->may_restart = false;
     s->micro_iteration = step->iteration;
+    s->next_micro = (s->micro_index + 1) % s->micro_count;
     return DUKD_OK;
 }

@@ -24,9 +24,10 @@ static void finish(dukd_session *s) {
 void dukd_session_close_losses(dukd_session *s) {
     const bool first = s->micro_index == 0, last = s->micro_index + 1 == s->micro_count;
     if (s->recorded) { /* nothing was computed: the losses are those of the replays */
-        dukd_held_tensor_set(&s->graph_lr, &s->lr.tensor);
-        dukd_held_tensor_set(&s->graph_hr, &s->hr.tensor);
-        s->has_graph = true;
+        dukd_captured *captured = &s->captured[s->micro_index];
+        dukd_held_tensor_set(&captured->lr, &s->lr.tensor);
+        dukd_held_tensor_set(&captured->hr, &s->hr.tensor);
+        captured->captured = true;
         return;
     }
     for (uint32_t i = 0; i < s->recipe.n_losses && s->means == NULL; i++) {

@@ -28,6 +28,16 @@ static int32_t check_micro(const dukd_session *s, const dukd_step *step, dukd_er
     return DUKD_OK;
 }
 
+int32_t dukd_session_check_way(const dukd_session *s, const dukd_step *step, dukd_way way, const char *what,
+                               dukd_error *error) {
+    static const char *const names[] = {"run without a graph", "captured", "replayed"};
+    if (step->micro_index == 0 || s->way == way) return DUKD_OK;
+    return dukd_report(
+        error, DUKD_E_STATE,
+        "%s: micro-batch 0 of this step was %s, so micro-batch %u cannot be %s: run all in one way", what,
+        names[s->way], step->micro_index, names[way]);
+}
+
 int32_t dukd_session_check_step(const dukd_session *s, const dukd_step *step, dukd_error *error) {
     int32_t status = dukd_struct_check(step, DUKD_STEP_SIZE, "step", error);
     if (status != DUKD_OK) return status;
@@ -75,6 +85,15 @@ int32_t dukd_session_make_dependents(dukd_session *s, uint32_t of, dukd_error *e
     return DUKD_OK;
 }
 
+void dukd_session_aim(dukd_session *s) {
+    if (s->placed_choices == NULL) return;
+    char *there = (char *)s->placed_choices + s->micro_index * s->choices_size;
+    for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
+        dukd_samples_lay(&s->placed[i], there, s->samples[i].count);
+        there += dukd_samples_size(s->samples[i].count);
+    }
+}
+
 int32_t dukd_session_choose(dukd_session *s, const dukd_step *step, dukd_error *error) {
     for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
         const int32_t status =
@@ -90,14 +109,15 @@ int32_t dukd_session_choose(dukd_session *s, const dukd_step *step, dukd_error *
 static int32_t begin_on_device(dukd_session *s, dukd_error *error) {
     error = dukd_report_to(error);
     if (s->recorded) {
-        s->has_graph = false; /* until end_step */
+        s->captured[s->micro_index].captured = false; /* until end_step */
         s->means_live = DUKD_MEANS_GRAPH;
         return DUKD_OK;
     }
     if (s->micro_index == 0) {
         s->means_live = s->means_closed == DUKD_MEANS_EVEN ? DUKD_MEANS_ODD : DUKD_MEANS_EVEN;
     }
-    return s->backend->place(s->backend, s->placed_choices, s->choices, s->choices_size, error);
+    return s->backend->place(s->backend, (char *)s->placed_choices + s->micro_index * s->choices_size,
+                             s->choices, s->choices_size, error);
 }
 
 static int32_t make_all(dukd_session *s, dukd_error *error) {
@@ -123,11 +143,9 @@ int32_t dukd_session_begin_step(dukd_session *s, const dukd_step *step, dukd_err
     if (status == DUKD_OK) status = dukd_session_choose(s, step, error);
     if (status == DUKD_OK && dukd_session_on_device(s)) {
         status = s->backend->begin(s->backend, step->stream, &recorded, dukd_report_to(error));
-        if (status == DUKD_OK && recorded && s->micro_count != 1) {
-            status =
-                dukd_report(error, DUKD_E_UNSUPPORTED,
-                            "begin_step: a step of %u micro-batches cannot be captured into a graph: use one",
-                            s->micro_count);
+        if (status == DUKD_OK) {
+            status = dukd_session_check_way(s, step, recorded ? DUKD_WAY_CAPTURED : DUKD_WAY_EAGER,
+                                            "begin_step", error);
         }
     }
     if (status != DUKD_OK && !dukd_status_spoils(status)) return status;
@@ -138,7 +156,9 @@ int32_t dukd_session_begin_step(dukd_session *s, const dukd_step *step, dukd_err
     s->handed = s->submitted = 0;
     s->stream = step->stream;
     s->recorded = recorded;
+    s->way = recorded ? DUKD_WAY_CAPTURED : DUKD_WAY_EAGER;
     if (status != DUKD_OK) return status;
+    dukd_session_aim(s);
     dukd_held_tensor_set(&s->lr, step->lr);
     dukd_held_tensor_set(&s->hr, step->hr);
     dukd_session_refresh_views(s);

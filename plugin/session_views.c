@@ -26,6 +26,30 @@ static void set_dense(dukd_held_tensor *held, const dukd_geometry *g, const int6
     held->tensor.shape = held->shape;
 }
 
+static void build_origin(const dukd_session *s, uint32_t at, dukd_pass_view *view, uint32_t i) {
+    const dukd_pass_recipe *recipe = &s->recipe.pass[at];
+    /* The hardest crops are known to the device alone; all other choices are handed out where anyone can read them. */
+    const bool hidden = s->backend != NULL && dukd_session_on_device(s) && recipe->after >= 0;
+    const dukd_samples *samples = hidden ? &s->placed[at] : &s->samples[at];
+    const bool window = recipe->images == DUKD_IMAGES_ZOOM_IN;
+    view->origin[i] = (dukd_origin){.struct_size = DUKD_ORIGIN_SIZE,
+                                    .kind = window                                   ? DUKD_ORIGIN_HR
+                                            : recipe->images == DUKD_IMAGES_ZOOM_OUT ? DUKD_ORIGIN_LR_DOWN
+                                                                                     : DUKD_ORIGIN_LR,
+                                    .flags = hidden ? DUKD_ORIGIN_ON_DEVICE : 0,
+                                    .n_samples = samples->count,
+                                    .samples = samples->sample,
+                                    .rows = window ? samples->row : NULL,
+                                    .cols = window ? samples->col : NULL,
+                                    .augment = i == recipe->plain ? NULL : samples->augment};
+    if (i == recipe->negatives) {
+        view->origin[i] = (dukd_origin){.struct_size = DUKD_ORIGIN_SIZE,
+                                        .kind = DUKD_ORIGIN_OTHER,
+                                        .n_samples = (uint32_t)view->tensor[i].shape[0],
+                                        .samples = samples->sample}; /* the first of the batch */
+    }
+}
+
 static void build_inputs(dukd_session *s, uint32_t at, dukd_pass_view *view, bool live) {
     const dukd_pass_recipe *recipe = &s->recipe.pass[at];
     int64_t shape[4];
@@ -36,26 +60,7 @@ static void build_inputs(dukd_session *s, uint32_t at, dukd_pass_view *view, boo
             (dukd_input){.struct_size = DUKD_INPUT_SIZE, .id = i, .tensor = &view->tensor[i].tensor};
         view->inputs[i] = &view->input[i];
         if (!live) continue;
-        /* The hardest crops are known to the device alone; all other choices are handed out where anyone can read them. */
-        const bool hidden = s->backend != NULL && dukd_session_on_device(s) && recipe->after >= 0;
-        const dukd_samples *samples = hidden ? &s->placed[at] : &s->samples[at];
-        const bool window = recipe->images == DUKD_IMAGES_ZOOM_IN;
-        view->origin[i] = (dukd_origin){.struct_size = DUKD_ORIGIN_SIZE,
-                                        .kind = window                                   ? DUKD_ORIGIN_HR
-                                                : recipe->images == DUKD_IMAGES_ZOOM_OUT ? DUKD_ORIGIN_LR_DOWN
-                                                                                         : DUKD_ORIGIN_LR,
-                                        .flags = hidden ? DUKD_ORIGIN_ON_DEVICE : 0,
-                                        .n_samples = samples->count,
-                                        .samples = samples->sample,
-                                        .rows = window ? samples->row : NULL,
-                                        .cols = window ? samples->col : NULL,
-                                        .augment = i == recipe->plain ? NULL : samples->augment};
-        if (i == recipe->negatives) {
-            view->origin[i] = (dukd_origin){.struct_size = DUKD_ORIGIN_SIZE,
-                                            .kind = DUKD_ORIGIN_OTHER,
-                                            .n_samples = (uint32_t)shape[0],
-                                            .samples = samples->sample}; /* the first of the batch */
-        }
+        build_origin(s, at, view, i);
         view->input[i].origin = &view->origin[i];
     }
 }
@@ -109,6 +114,8 @@ void dukd_session_refresh_views(dukd_session *s) {
     for (uint32_t i = 0; i < s->recipe.n_passes; i++) {
         const dukd_pass_recipe *recipe = &s->recipe.pass[i];
         s->live[i].pass.flags = micro_flags(recipe->flags, s->micro_index, s->micro_count);
+        /* choices on the device lie elsewhere for each micro-batch */
+        for (uint32_t k = 0; k < recipe->n_inputs; k++) build_origin(s, i, &s->live[i], k);
         if (recipe->images == DUKD_IMAGES_LR)
             dukd_held_tensor_set(&s->live[i].tensor[recipe->plain], &s->lr.tensor);
     }
