@@ -70,6 +70,8 @@ static void add(cuda_record *r, const dukd_tensor *t) {
         }
         r->number[r->count++] = fixture_get(t, n, c, i, j);
     }
+    assert_true(r->n_tensors < sizeof r->end / sizeof *r->end);
+    r->end[r->n_tensors++] = r->count;
 }
 
 static void write_down(void *ctx, const dukd_pass *pass, const dukd_tensor *const *values,
@@ -124,4 +126,28 @@ void cuda_assert_same(const cuda_record *cpu, const cuda_record *cuda, const cha
         if (same(a, b) || fabs(a - b) <= 1e-13 * fabs(a)) continue;
         fail_msg("%s: loss %zu is %.17g on the CPU and %.17g on CUDA", name, i, a, b);
     }
+}
+
+static void close_to(const double *a, const double *b, size_t count, double most, const char *name) {
+    double largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (isfinite(a[i])) largest = fmax(largest, fabs(a[i]));
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (same(a[i], b[i]) || fabs(a[i] - b[i]) <= most * largest) continue;
+        fail_msg("%s: element %zu of %zu is %.9g on the CPU and %.9g on CUDA", name, i, count, a[i], b[i]);
+    }
+}
+
+void cuda_assert_close(const cuda_record *cpu, const cuda_record *cuda, double most, double of_losses,
+                       const char *name) {
+    assert_int_equal(cpu->count, cuda->count);
+    assert_int_equal(cpu->n_tensors, cuda->n_tensors);
+    assert_int_equal(cpu->n_losses, cuda->n_losses);
+    assert_true(cpu->count > 0 && cpu->n_losses > 0);
+    for (size_t i = 0; i < cpu->n_tensors; i++) {
+        const size_t first = i > 0 ? cpu->end[i - 1] : 0;
+        close_to(cpu->number + first, cuda->number + first, cpu->end[i] - first, most, name);
+    }
+    for (size_t i = 0; i < cpu->n_losses; i++) close_to(&cpu->loss[i], &cuda->loss[i], 1, of_losses, name);
 }

@@ -22,6 +22,7 @@ void cuda_fixture_device(fixture_device *d, cudaStream_t stream);
 typedef struct {
     double *number;
     size_t count, room;
+    size_t end[512], n_tensors; /* number[end[i]] is the first after tensor i */
     double loss[64];
     size_t n_losses;
     const fixture *f;
@@ -32,5 +33,9 @@ void cuda_run(fixture *f, const char *const *options, int steps, cuda_record *ou
 void cuda_record_free(cuda_record *r);
 /* Same inputs and gradients bit for bit (a NaN equals a NaN), losses to rounding. */
 void cuda_assert_same(const cuda_record *cpu, const cuda_record *cuda, const char *name);
+/* Every input and gradient within `most` of its own largest element (NaN where the CPU has NaN), losses within `of_losses` of
+ * themselves. */
+void cuda_assert_close(const cuda_record *cpu, const cuda_record *cuda, double most, double of_losses,
+                       const char *name);
 
 #endif

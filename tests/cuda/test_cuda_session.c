@@ -29,7 +29,8 @@ typedef struct {
 
 typedef void (*change)(fixture *f);
 
-static void run_both(const way *w, change set, const char *name) {
+/* tolerance 0: the same bits */
+static void compare_both(const way *w, change set, double tolerance, const char *name) {
     fixture f;
     fixture_device device;
     cuda_record cpu, cuda;
@@ -51,10 +52,18 @@ static void run_both(const way *w, change set, const char *name) {
         cuda_run(&f, w->options, w->steps, on_cuda ? &cuda : &cpu);
     }
     snprintf(what, sizeof what, "%s %s", w->name, name);
-    cuda_assert_same(&cpu, &cuda, what);
+    if (tolerance > 0) {
+        cuda_assert_close(&cpu, &cuda, tolerance, 2e-6, what);
+    } else {
+        cuda_assert_same(&cpu, &cuda, what);
+    }
     cuda_record_free(&cpu);
     cuda_record_free(&cuda);
     CUDA_OK(cudaStreamDestroy(stream));
+}
+
+static void run_both(const way *w, change set, const char *name) {
+    compare_both(w, set, 0, name);
 }
 
 /* ---------------------------------------------------------------- modes and sizes */
@@ -242,7 +251,10 @@ static void a_scale_on_the_device(void **state) {
         f.flags = DUKD_SESSION_LOSS_SCALE;
         f.grad_scale = on_device ? 1 : scale;
         f.grad_scale_dev = on_device ? &t : NULL;
-        cuda_run(&f, OPTIONS(ALWAYS), 1, on_device ? &read : &given);
+        cuda_run(&f,
+                 OPTIONS("train.terms=[rec, kd, dukd, fakd, csd]", ALWAYS, "train.fakd.layers=[1]",
+                         "train.csd.layers=[a]", "train.csd.layer_weights=[1]"),
+                 1, on_device ? &read : &given);
     }
     cuda_assert_same(&given, &read, "scale");
     cuda_record_free(&given);
@@ -287,6 +299,62 @@ static void a_step_that_is_given_up_leaves_the_losses(void **state) {
     CUDA_OK(cudaStreamDestroy(stream));
 }
 
+/* ---------------------------------------------------------------- losses on features */
+
+#define LAYERS "train.fakd.layers=[conv_first, 2]"
+#define CSD    "train.csd.layers=[a, b]", "train.csd.layer_weights=[1, 0.5]"
+
+static void set_features_types(fixture *f) {
+    set_types(f);
+    f->micro_count = 2;
+    f->flags = DUKD_SESSION_LOSS_SCALE;
+    f->grad_scale = 256;
+}
+
+static void set_identical(fixture *f) {
+    f->net[FIXTURE_TEACHER] = f->net[FIXTURE_STUDENT]; /* maps alike: all signs are 0 */
+    f->rate = 0;
+}
+
+/* 5e-6 of the largest element in f32: what test_cuda_features says of affinity. In 16 bits one of their units. */
+static void losses_on_features(void **state) {
+    (void)state;
+    const way ways[] = {
+        {"fakd", OPTIONS("train.terms=[fakd]", LAYERS), 2, 8, 8, 2, 3},
+        {"fakd alone", OPTIONS("train.terms=[fakd]", LAYERS, "train.w_rec=0", "train.w_kd=0"), 1, 9, 5, 3, 1},
+        {"fakd and dukd", OPTIONS("train.terms=[rec, kd, dukd, fakd]", LAYERS, "train.zoom_in=hardest"), 2,
+         10, 10, 2, 2},
+        {"official fakd",
+         OPTIONS("model_type=FAKD", "train.feature_opt.type=L1Loss", "train.feature_opt.loss_weight=10",
+                 "train.feature_distillation.type=SA",
+                 "train.feature_distillation.positions=[conv_first, 10]", "train.kd_opt.type=L1Loss"),
+         2, 8, 8, 2, 2},
+        {"large fakd", OPTIONS("train.terms=[fakd]", LAYERS), 1, 19, 20, 2, 1},
+        {"csd", OPTIONS("train.terms=[csd]", CSD), 3, 8, 8, 2, 3},
+        {"csd, both gradients", OPTIONS("train.terms=[csd]", CSD, "train.csd.detach_teacher=false"), 2, 7, 9,
+         3, 1},
+        {"csd, two negatives", OPTIONS("train.terms=[rec, kd, csd]", CSD, "train.csd.negatives=2"), 4, 5, 5,
+         4, 1},
+        {"all", OPTIONS("train.terms=[rec, kd, dukd, fakd, csd]", LAYERS, CSD, ALWAYS), 3, 8, 8, 2, 2},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) compare_both(&ways[i], NULL, 5e-6, "");
+    const dukd_dtype types[] = {fixture_f32, fixture_f16, fixture_bf16};
+    for (int k = 0; k < 3 * LAYOUTS; k++) {
+        char name[64];
+        batch_type = types[k / LAYOUTS];
+        tap_type = types[k % 3];
+        grad_type = k % 2 == 0 ? fixture_f32 : tap_type;
+        tap_layout = (fixture_layout)(k % LAYOUTS);
+        batch_layout = (fixture_layout)(k / 2 % LAYOUTS);
+        grad_layout_after = (uint32_t)k / 3 % LAYOUTS;
+        snprintf(name, sizeof name, "types and layouts %d", k);
+        compare_both(&ways[8], set_features_types, grad_type.bits == 32 ? 5e-6 : 0x1p-7, name);
+    }
+    compare_both(&ways[0], set_nan, 5e-6, "with NaN");
+    compare_both(&ways[5], set_nan, 5e-6, "with NaN");
+    compare_both(&ways[8], set_identical, 5e-6, "of twins");
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_mode_gives_what_the_cpu_gives),
@@ -296,6 +364,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(any_strides),
         cmocka_unit_test(what_a_host_can_ask_for),
         cmocka_unit_test(a_scale_on_the_device),
+        cmocka_unit_test(losses_on_features),
         cmocka_unit_test(a_step_that_is_given_up_leaves_the_losses),
     };
     plugin = cuda_open_plugin(argc, argv);
