@@ -169,7 +169,8 @@ static int32_t alloc_images(dukd_session *s, dukd_error *error) {
             s->images[i][k] = alloc_image(s, size);
             if (s->images[i][k] != NULL) continue;
             return dukd_report(
-                error, DUKD_E_MEMORY, "no memory for %s, %lld x %lld x %lld x %lld (%llu bytes)",
+                error, DUKD_E_MEMORY, "%s memory for %s, %lld x %lld x %lld x %lld (%llu bytes)",
+                dukd_session_on_device(s) ? "the device has no" : "no",
                 k == pass->negatives ? "the negatives" : dukd_images_name(pass->images), (long long)shape[0],
                 (long long)shape[1], (long long)shape[2], (long long)shape[3], (unsigned long long)size);
         }
@@ -182,12 +183,19 @@ static void name_losses(dukd_session *s) {
     s->loss_names[s->recipe.n_losses] = "l_total";
 }
 
+/* What `auto` went by, said once. */
+static const char *chosen_by(const dukd_session *s) {
+    if (s->config.backend != DUKD_BACKEND_AUTO) return "";
+    return dukd_session_on_device(s) ? " (auto: the tensors are on a CUDA device)"
+                                     : " (auto: the tensors are in CPU memory)";
+}
+
 static void announce(const dukd_session *s) {
     const dukd_config *c = &s->config;
     char text[4096], products[256];
     dukd_config_text(c, "; ", text, sizeof text);
-    dukd_session_log(&s->host, DUKD_LOG_INFO, "dukd " DUKD_VERSION ": %sbackend = %s", text,
-                     s->backend->name);
+    dukd_session_log(&s->host, DUKD_LOG_INFO, "dukd " DUKD_VERSION ": %sbackend = %s%s", text,
+                     s->backend->name, chosen_by(s));
     if (c->w_fakd > 0) {
         s->backend->prepare_products(s->backend, products);
         dukd_session_log(&s->host, DUKD_LOG_INFO, "dukd: matrix products of fakd by %s", products);

@@ -64,6 +64,12 @@ static void session_says(const char *option, int32_t code, const char *expected)
     fixture_close(&f);
 }
 
+static void says_once(const fixture *f, const char *expected) {
+    const char *first = strstr(f->log, expected);
+    if (first == NULL) fail_msg("\"%s\" is not in the log: %s", expected, f->log);
+    assert_null(strstr(first + 1, "backend = "));
+}
+
 static void each_lack_has_its_message(void **state) {
     (void)state;
     query_says("2 devices; device 0: emulated device 0, compute capability 8.0, driver for CUDA 13.0");
@@ -82,7 +88,7 @@ static void each_lack_has_its_message(void **state) {
         fixture_init(&f);
         f.plugin = plugin;
         fixture_must_open(&f, OPTIONS("backend=auto"));
-        assert_non_null(strstr(f.log, "backend = cpu"));
+        says_once(&f, "backend = cpu (auto: the tensors are in CPU memory)");
         fixture_close(&f);
         fixture_init(&f);
         f.plugin = plugin;
@@ -117,8 +123,43 @@ static void a_device_without_code_or_memory(void **state) {
     fixture f;
     start(&f);
     fixture_must_open(&f, OPTIONS("backend=cuda"));
-    assert_non_null(strstr(f.log, "backend = cuda"));
+    says_once(&f, "backend = cuda\n");
     fixture_close(&f);
+    start(&f);
+    fixture_must_open(&f, OPTIONS("backend=auto"));
+    says_once(&f, "backend = cuda (auto: the tensors are on a CUDA device)");
+    fixture_close(&f);
+}
+
+/* Every allocation on the device fails once: each time a message that says what there is no memory for. */
+static void memory_runs_out(void **state) {
+    (void)state;
+    const char *const *const options =
+        OPTIONS("train.terms=[rec, kd, dukd, fakd, csd]", "train.zoom_in=hardest", "train.fakd.layers=[1]",
+                "train.csd.layers=[a]", "train.csd.layer_weights=[1]");
+    static const char *const parts[] = {"choices of a batch", "workspaces need", "losses of 1 micro-batches",
+                                        "the negatives", "zoom"};
+    uint32_t seen = 0;
+    bool done = false;
+    for (int64_t left = 0; !done; left++) {
+        fixture f;
+        start(&f);
+        f.own_memory = true; /* the host's allocations are the device's and the CPU's */
+        f.allocations_left = left;
+        const int32_t status = fixture_open(&f, options);
+        done = status == DUKD_OK;
+        if (!done) {
+            assert_int_equal(status, DUKD_E_MEMORY);
+            EXPECT_MESSAGE(&f, "memory");
+            for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+                const bool named = strstr(f.error.message, parts[i]) != NULL;
+                if (named && strstr(f.error.message, "device") != NULL) seen |= 1u << i;
+            }
+        }
+        fixture_close(&f);
+        assert_int_equal(emulation_alive(), 1); /* the stream */
+    }
+    assert_int_equal(seen, (1u << sizeof parts / sizeof *parts) - 1);
 }
 
 /* ---------------------------------------------------------------- every call fails once */
@@ -269,6 +310,101 @@ static void what_is_not_the_devices_is_refused(void **state) {
     fixture_close(&f);
 }
 
+/* A stream of another context is one that CUDA does not know in the current one; so is one that was destroyed. */
+static void streams_of_elsewhere(void **state) {
+    (void)state;
+    fixture f;
+    cudaStream_t gone;
+    start(&f);
+    fixture_must_open(&f, NULL);
+    fixture_batch(&f, 0);
+    assert_int_equal(fixture_begin(&f, 1, 0, 0), DUKD_OK); /* puts the batch on the device */
+    assert_int_equal(plugin->cancel_step(f.session, &f.error), DUKD_OK);
+    CUDA_OK(cudaStreamCreateWithFlags(&gone, cudaStreamNonBlocking));
+    CUDA_OK(cudaStreamDestroy(gone));
+    dukd_step step = {.struct_size = DUKD_STEP_SIZE,
+                      .iteration = 1,
+                      .micro_count = 1,
+                      .lr = &f.lr.there,
+                      .hr = &f.hr.there,
+                      .stream = gone};
+    assert_int_equal(plugin->begin_step(f.session, &step, &f.error), DUKD_E_ARGUMENT);
+    EXPECT_MESSAGE(&f, "step: stream is not one of CUDA device 0 in this context");
+    assert_int_equal(cudaGetLastError(), cudaSuccess); /* no error of a later call */
+    static const cudaError_t foreign[] = {cudaErrorIncompatibleDriverContext, cudaErrorContextIsDestroyed};
+    static const char *const calls[] = {"cudaStreamGetDevice", "cudaStreamIsCapturing"};
+    step.stream = stream;
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            emulation_fail_named(calls[k], (int32_t)foreign[i]);
+            watch(1);
+            assert_int_equal(plugin->begin_step(f.session, &step, &f.error), DUKD_E_ARGUMENT);
+            watch(0);
+            EXPECT_MESSAGE(&f, "step: stream is not one of CUDA device 0 in this context");
+        }
+    }
+    /* what is found out only when something is launched */
+    emulation_fail_named("launch", cudaErrorInvalidResourceHandle);
+    watch(1);
+    assert_int_equal(plugin->begin_step(f.session, &step, &f.error), DUKD_E_BACKEND);
+    watch(0);
+    EXPECT_MESSAGE(&f, "launching", "stream is gone, or of another device or context");
+    emulation_fail_named(NULL, 0);
+    assert_int_equal(plugin->cancel_step(f.session, &f.error), DUKD_OK);
+    assert_int_equal(plugin->begin_step(f.session, &step, &f.error), DUKD_OK);
+    assert_int_equal(plugin->cancel_step(f.session, &f.error), DUKD_OK);
+    fixture_close(&f);
+}
+
+/* A tap's value or gradient that is not the session's device's is refused by its name, and the step goes on. */
+static void taps_of_elsewhere(void **state) {
+    (void)state;
+    fixture f;
+    const dukd_pass *pass;
+    fixture_tensor tap;
+    void *there[2], *other;
+    start(&f);
+    fixture_must_open(&f, OPTIONS("train.terms=[rec]"));
+    fixture_batch(&f, 0);
+    assert_int_equal(fixture_begin(&f, 1, 0, 0), DUKD_OK);
+    assert_int_equal(plugin->next_pass(f.session, &pass, &f.error), DUKD_OK);
+    assert_int_equal(pass->n_taps, 1);
+    fixture_tensor_make(&tap, f.hr.shape, fixture_f32, LAYOUT_DENSE);
+    for (int i = 0; i < 2; i++) there[i] = device.take(tap.bytes);
+    device.up(stream, there[0], f.hr.memory, tap.bytes);
+    CUDA_OK(cudaSetDevice(1));
+    CUDA_OK(cudaMalloc(&other, tap.bytes));
+    CUDA_OK(cudaSetDevice(0));
+    void *const wrong[] = {tap.memory, other};
+    static const char *const where[] = {"but its data are host memory", "but its data are on device 1"};
+    for (int i = 0; i < 5; i++) { /* the value's and the gradient's mistakes, then none */
+        dukd_tensor value = tap.tensor, grad = tap.tensor;
+        value.device = grad.device = device.id;
+        value.data = i < 2 ? wrong[i] : there[0];
+        grad.data = i == 2 || i == 3 ? wrong[i - 2] : there[1];
+        const dukd_tensor *const values[] = {&value}, *const grads[] = {&grad};
+        const dukd_submit submit = {.struct_size = DUKD_SUBMIT_SIZE,
+                                    .pass_id = pass->id,
+                                    .n_taps = 1,
+                                    .values = values,
+                                    .grads = grads,
+                                    .grad_scale = 1};
+        const int32_t status = plugin->submit_pass(f.session, &submit, &f.error);
+        if (i == 4) {
+            assert_int_equal(status, DUKD_OK);
+            continue;
+        }
+        assert_int_equal(status, DUKD_E_ARGUMENT);
+        EXPECT_MESSAGE(&f,
+                       i < 2 ? "submit: values[0] (pass 0, student)" : "submit: grads[0] (pass 0, student)",
+                       where[i % 2]);
+    }
+    for (int i = 0; i < 2; i++) device.give_back(there[i]);
+    CUDA_OK(cudaFree(other));
+    fixture_tensor_free(&tap);
+    fixture_close(&f);
+}
+
 static void a_scale_must_be_one_number_of_the_device(void **state) {
     (void)state;
     fixture f;
@@ -317,6 +453,12 @@ static void a_step_allocates_nothing_and_waits_for_nothing(void **state) {
         {OPTIONS("train.augment.rot90=0.5"), 3, {2, 2, 2}}, /* place, zoom out, zoom in; tiles, total */
         {OPTIONS("train.zoom_in=hardest"), 2, {2 + 2 + 1, 2, 2}},
         {OPTIONS("train.terms=[rec, kd]"), 1, {2, 0, 0}},
+        /* three a layer of fakd; the negatives, and zeros for the teacher's gradient, three a layer of csd */
+        {OPTIONS("train.terms=[rec, kd, fakd]", "train.fakd.layers=[1, 2]"), 1, {2 + 2 * 3, 0, 0}},
+        {OPTIONS("train.terms=[rec, kd, csd]", "train.csd.layers=[a]", "train.csd.layer_weights=[1]",
+                 "train.w_csd_teacher=0"),
+         2,
+         {2 + 3, 0, 0}},
     };
     for (size_t i = 0; i < sizeof costs / sizeof *costs; i++) {
         fixture f;
@@ -343,13 +485,19 @@ static void a_step_allocates_nothing_and_waits_for_nothing(void **state) {
             assert_int_equal(emulation_bytes_allocated(), bytes);
             for (int p = 0; plugin->next_pass(f.session, &pass, &f.error) == DUKD_OK; p++) {
                 int64_t of_submit[3];
-                fixture_tensor value[4], grad[4] = {0};
-                const dukd_tensor *values[4], *grads[4] = {NULL};
-                dukd_tensor there[8];
+                enum { MOST = 16 };
+                fixture_tensor value[MOST];
+                const dukd_tensor *values[MOST], *grads[MOST] = {NULL};
+                dukd_tensor there[2 * MOST];
+                assert_true(pass->n_taps <= MOST);
                 for (uint32_t t = 0; t < pass->n_taps; t++) {
-                    const int64_t *in = pass->inputs[pass->taps[t]->source_id]->tensor->shape;
-                    fixture_tensor_make(&value[t], (const int64_t[4]){in[0], in[1], in[2] * 2, in[3] * 2},
-                                        fixture_f32, LAYOUT_DENSE);
+                    const dukd_tap *tap = pass->taps[t];
+                    const int64_t *in = tap->source_kind == DUKD_SOURCE_TAP
+                                            ? value[tap->source_id].shape
+                                            : pass->inputs[tap->source_id]->tensor->shape;
+                    int64_t shape[4];
+                    assert_int_equal(f.host.tap_shape(f.host.ctx, tap, in, shape, NULL), 0);
+                    fixture_tensor_make(&value[t], shape, fixture_f32, LAYOUT_DENSE);
                     for (int k = 0; k < 2; k++) {
                         there[2 * t + (uint32_t)k] = value[t].tensor;
                         there[2 * t + (uint32_t)k].data = device.take(value[t].bytes);
@@ -377,7 +525,6 @@ static void a_step_allocates_nothing_and_waits_for_nothing(void **state) {
                     device.give_back(there[2 * t].data);
                     device.give_back(there[2 * t + 1].data);
                     fixture_tensor_free(&value[t]);
-                    fixture_tensor_free(&grad[t]);
                 }
             }
             launches = emulation_launches();
@@ -394,6 +541,9 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_lack_has_its_message, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_device_without_code_or_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(memory_runs_out, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(streams_of_elsewhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(taps_of_elsewhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_call_may_fail, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_callers_device_stays_current, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_the_devices_is_refused, set_up, tear_down),

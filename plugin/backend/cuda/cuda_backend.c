@@ -28,6 +28,10 @@ int32_t dukd_cuda_check(int status, const char *what, dukd_error *error) {
     case cudaErrorStreamCaptureInvalidated:
         return dukd_report(error, DUKD_E_STATE, "CUDA: %s cannot be done while a stream is captured (%s)",
                            what, cudaGetErrorName(e));
+    case cudaErrorInvalidResourceHandle:
+        return dukd_report(error, DUKD_E_BACKEND,
+                           "CUDA: %s failed: the step's stream is gone, or of another device or context (%s)",
+                           what, cudaGetErrorName(e));
     default:
         return dukd_report(error, DUKD_E_BACKEND, "CUDA: %s failed: %s (%s)", what, cudaGetErrorString(e),
                            cudaGetErrorName(e));
@@ -120,6 +124,24 @@ static int32_t reserve(dukd_backend *base, const dukd_backend_load *load, dukd_e
 
 /* ---------------------------------------------------------------- steps */
 
+/* What came of asking a stream something. A stream that CUDA does not know here is the caller's mistake, and nothing was done with it. */
+static int32_t check_stream(cudaError_t status, const char *what, const dukd_cuda_backend *b,
+                            dukd_error *error) {
+    switch (status) {
+    case cudaErrorInvalidResourceHandle:
+    case cudaErrorIncompatibleDriverContext:
+    case cudaErrorContextIsDestroyed:
+        (void)cudaGetLastError();
+        return dukd_report(
+            error, DUKD_E_ARGUMENT,
+            "step: stream is not one of CUDA device %d in this context (%s): make it by the CUDA "
+            "runtime, or in the device's primary context, and keep it until the step has ended",
+            b->device, cudaGetErrorName(status));
+    default:
+        return dukd_cuda_check((int)status, what, error);
+    }
+}
+
 static int32_t begin(dukd_backend *base, void *stream, bool *recorded, dukd_error *error) {
     dukd_cuda_backend *b = dukd_cuda_backend_of(base);
     enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
@@ -129,8 +151,8 @@ static int32_t begin(dukd_backend *base, void *stream, bool *recorded, dukd_erro
 #if CUDART_VERSION >= 12080
     int device = b->device;
     if (stream != NULL)
-        status = dukd_cuda_check((int)cudaStreamGetDevice(stream, &device), "asking for the stream's device",
-                                 error);
+        status =
+            check_stream(cudaStreamGetDevice(stream, &device), "asking for the stream's device", b, error);
     if (status == DUKD_OK && device != b->device) {
         status = dukd_report(error, DUKD_E_ARGUMENT,
                              "step: stream belongs to CUDA device %d, the session to device %d", device,
@@ -138,8 +160,8 @@ static int32_t begin(dukd_backend *base, void *stream, bool *recorded, dukd_erro
     }
 #endif
     if (status == DUKD_OK) {
-        status = dukd_cuda_check((int)cudaStreamIsCapturing(stream, &capture),
-                                 "asking whether the stream is captured", error);
+        status = check_stream(cudaStreamIsCapturing(stream, &capture),
+                              "asking whether the stream is captured", b, error);
     }
     if (status == DUKD_OK && capture == cudaStreamCaptureStatusInvalidated) {
         status = dukd_report(error, DUKD_E_STATE,
