@@ -139,7 +139,8 @@ void enter(fibre *f, int number) {
     f->now = state::ready;
     current = f;
     here.thread = f->index;
-    shadow_thread(static_cast<int>(here.block.x), number);
+    const dim3 &b = here.block, &grid = here.grid;
+    shadow_thread(static_cast<int>(b.x + grid.x * (b.y + grid.y * b.z)), number);
 #if EMULATION_ASAN
     __sanitizer_start_switch_fiber(&scheduler_fake, f->stack, stack_size);
 #endif

@@ -28,7 +28,7 @@ static __device__ __forceinline__ void normalise(const dukd_cuda_affinity &p, co
                                                  int64_t pixel) {
     using dukd_element::mixed;
     const int64_t ld = line(p);
-    if (pixel >= p.pixels) { /* what is read beyond the last pixel must be a number */
+    if (pixel >= p.pixels) { /* columns beyond the last pixel are nothing: they add 0 to each sum */
         for (int64_t c = 0; c < channels; c++) unit[c * ld] = 0.0f;
         return;
     }
@@ -150,10 +150,9 @@ static __global__ void __launch_bounds__(THREADS, GROUPS > 1 ? 1 : 2)
             float sign[4], size[4];
 #pragma unroll
             for (int s = 0; s < 4; s++) {
-                const bool there = i + 4 * y + r < p.pixels && j + 4 * x + s < p.pixels;
-                const float d = of_s[r][s] - of_t[r][s];
-                size[s] = there ? fabsf(d) : 0.0f;
-                sign[s] = there ? dukd_signed(1.0f, d) : 0.0f;
+                const float d = of_s[r][s] - of_t[r][s]; /* 0 beyond the last pixel, or NaN beside one */
+                size[s] = fabsf(d);
+                sign[s] = dukd_signed(1.0f, d);
             }
             rows[r] = (size[0] + size[1]) + (size[2] + size[3]);
             /* nobody reads the signs of the tile before: two barriers lie between */
