@@ -394,6 +394,11 @@ cudaError_t CUDARTAPI cudaFreeHost(void *p) {
 
 /* ---------------------------------------------------------------- streams, events */
 
+cudaError_t CUDARTAPI cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t function, void *arg) {
+    CALL;
+    return enqueue(handle, [=] { function(arg); });
+}
+
 cudaError_t CUDARTAPI cudaStreamCreateWithFlags(cudaStream_t *out, unsigned int flags) {
     CALL;
     if (flags > cudaStreamNonBlocking) return give(cudaErrorInvalidValue);
@@ -578,6 +583,11 @@ cudaError_t CUDARTAPI cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t han
     executables.insert(copy);
     *out = reinterpret_cast<cudaGraphExec_t>(copy);
     return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaGraphInstantiateWithFlags(cudaGraphExec_t *out, cudaGraph_t handle,
+                                                    unsigned long long flags) {
+    return cudaGraphInstantiate(out, handle, flags);
 }
 
 cudaError_t CUDARTAPI cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t on) {
