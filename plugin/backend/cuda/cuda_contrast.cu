@@ -69,7 +69,8 @@ static __global__ void __launch_bounds__(THREADS) contrast_ratio(const dukd_cuda
     if (p.mean != nullptr) *p.mean = p.add != 0 ? *p.mean + p.weight * ratio : p.weight * ratio;
 }
 
-static __global__ void __launch_bounds__(THREADS) contrast_gradient(const dukd_cuda_contrast p) {
+/* Two blocks: left to itself, nvcc saves registers for sm_120 until it spills. */
+static __global__ void __launch_bounds__(THREADS, 2) contrast_gradient(const dukd_cuda_contrast p) {
     const int64_t e = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x;
     if (e >= p.c * p.h * p.w) return;
     const int64_t s_at = element_at(p.student, p, e), t_at = element_at(p.teacher, p, e),
