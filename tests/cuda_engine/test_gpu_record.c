@@ -103,6 +103,8 @@ static float *train(const engine_net *student, const engine_net *teacher, int re
     training t = begin(student, teacher);
     dukd_recording *r = NULL;
     bench other = {0};
+    float *mark = NULL, *marks = bench_zeros(t.student.out_count, sizeof *marks);
+    for (int64_t i = 0; i < t.student.out_count; i++) marks[i] = (float)i;
     for (int step = 0; step < STEPS; step++) {
         feed_step(&t, step);
         if (record && step == RECORDED) {
@@ -122,8 +124,11 @@ static float *train(const engine_net *student, const engine_net *teacher, int re
             large.height = large.width = 24;
             other = bench_on(t.engine, &large, DUKD_INFER, 9);
             bench_forward(&other, large.batch);
+            mark = engine_net_place(t.engine, marks,
+                                    t.student.out_count); /* as large as what the step takes for a while */
         }
-        if (step == RECORDED + 4) { /* the student outside of the recording: with the weights of now */
+        if (step == RECORDED + 4 ||
+            step == RECORDED + 6) { /* the student outside of the recording: with the weights of now */
             bench_forward(&t.student, student->batch);
             float *seen = bench_fetched(&t.student, t.student.output, t.student.out_count);
             OK(dukd_network_set_weights(t.student.network, t.student.weights, &f));
@@ -135,6 +140,11 @@ static float *train(const engine_net *student, const engine_net *teacher, int re
         }
     }
     float *weights = bench_fetched(&t.student, t.student.weights, t.student.weight_count);
+    float *still = bench_fetched(&t.student, mark, t.student.out_count);
+    bench_assert_same("an array beside the recording", still, marks, t.student.out_count);
+    dukd_engine_release(t.engine, mark);
+    free(still);
+    free(marks);
     dukd_recording_free(r);
     bench_close(&other);
     end(&t);

@@ -28,7 +28,6 @@ static int record_begin(void *engine, dukd_failure *f) {
     gpu_leave(before);
     if (status != DUKD_DONE) return status;
     e->recording = ++e->recorded;
-    e->changes++;
     return DUKD_DONE;
 }
 
