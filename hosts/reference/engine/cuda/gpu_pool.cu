@@ -251,10 +251,15 @@ struct tap {
     }
 };
 
+/* out / in, in 2^30ths: a division of 64 bits on the device is a call, about which registers would spill. */
+static int64_t ratio_of(int32_t out, int32_t in) {
+    return (static_cast<int64_t>(out) << 30) / in;
+}
+
 /* All out[o] that in[i] goes into lie there, and a few others. */
-static __device__ __forceinline__ range takers_of(int32_t i, int32_t in, int32_t out) {
-    const int64_t begin = (2 * static_cast<int64_t>(i) - 1) * out / (2 * static_cast<int64_t>(in)) - 2,
-                  end = (2 * static_cast<int64_t>(i) + 3) * out / (2 * static_cast<int64_t>(in)) + 3;
+static __device__ __forceinline__ range takers_of(int32_t i, int64_t ratio, int32_t out) {
+    const int64_t begin = ((2 * static_cast<int64_t>(i) - 1) * ratio >> 31) - 2,
+                  end = ((2 * static_cast<int64_t>(i) + 3) * ratio >> 31) + 3;
     return {static_cast<int32_t>(begin < 0 ? 0 : begin), static_cast<int32_t>(end > out ? out : end)};
 }
 
@@ -288,11 +293,12 @@ template <class E, int WIDTH> struct resize_gather {
     typename E::word *dx;
     const typename E::word *d;
     image_size of_x, of_d;
+    int64_t down_ratio, across_ratio;
     int sum;
     __device__ __forceinline__ void at(const setup &s, int64_t pixel, int32_t c) const {
         const place p(of_x, s.n, pixel);
-        const range down = takers_of(p.y, of_x.height, of_d.height),
-                    across = takers_of(p.x, of_x.width, of_d.width);
+        const range down = takers_of(p.y, down_ratio, of_d.height),
+                    across = takers_of(p.x, across_ratio, of_d.width);
         const int64_t here = pixel * of_x.channels + c;
         float total[V];
 #pragma unroll
@@ -437,8 +443,13 @@ extern "C" int gpu_resize(void *stream, const dukd_tensor *out, const dukd_tenso
 extern "C" int gpu_resize_back(void *stream, const dukd_tensor *dx, const dukd_tensor *d, int sum) {
     return with_vectors(dx, [&](auto e, auto w) {
         typedef decltype(e) E;
-        const resize_gather<E, decltype(w)::value> f = {data_of<E>(dx), data_of<E>(d), size_of(dx),
-                                                        size_of(d), sum};
+        const resize_gather<E, decltype(w)::value> f = {data_of<E>(dx),
+                                                        data_of<E>(d),
+                                                        size_of(dx),
+                                                        size_of(d),
+                                                        ratio_of(d->height, dx->height),
+                                                        ratio_of(d->width, dx->width),
+                                                        sum};
         return launch_channels(stream, f, dx->channels, pixels_of(dx), dx->images);
     });
 }
