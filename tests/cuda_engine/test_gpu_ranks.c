@@ -20,8 +20,8 @@ static float term(int rank, int64_t i, int times) {
     return (float)(((i * 7 + 3) % 1001) * (rank + 1) * times) / 16;
 }
 
-static float sum_of(int64_t i, int times) {
-    return term(0, i, times) + term(1, i, times);
+static float mean_of(int64_t i, int times) {
+    return (term(0, i, times) + term(1, i, times)) / RANKS;
 }
 
 static void open_ranks(void) {
@@ -40,8 +40,8 @@ static void check(float *device, int64_t count, int times) {
     float *got = malloc((size_t)count * sizeof *got);
     gpu_download(got, device, count * 4);
     for (int64_t i = 0; i < count; i++)
-        if (got[i] != sum_of(i, times))
-            fail_msg("element %ld is %g, not %g", (long)i, got[i], sum_of(i, times));
+        if (got[i] != mean_of(i, times))
+            fail_msg("element %ld is %g, not %g", (long)i, got[i], mean_of(i, times));
     free(got);
 }
 
@@ -62,7 +62,7 @@ static void test_sums(void **state) {
         float *x = filled(counts[k], 1);
         float *copy = gpu_alloc(counts[k] * 4);
         GPU_OK(gpu_array_scale(gpu_stream(), x, 2, counts[k]));
-        if (gpu_ranks_sum(ranks, x, counts[k], &f) || gpu_ranks_join(ranks, &f)) fail_msg("%s", f.message);
+        if (gpu_ranks_mean(ranks, x, counts[k], &f) || gpu_ranks_join(ranks, &f)) fail_msg("%s", f.message);
         GPU_OK(cudaMemcpyAsync(copy, x, (size_t)counts[k] * 4, cudaMemcpyDeviceToDevice, gpu_stream()));
         check(copy, counts[k], 2);
         gpu_free(copy);
@@ -80,9 +80,9 @@ static void test_captured(void **state) {
     cudaGraphExec_t replay;
     (void)state;
     GPU_OK(cudaStreamBeginCapture(gpu_stream(), cudaStreamCaptureModeThreadLocal));
-    if (gpu_ranks_sum(ranks, a, count, &f)) fail_msg("%s", f.message);
+    if (gpu_ranks_mean(ranks, a, count, &f)) fail_msg("%s", f.message);
     GPU_OK(gpu_array_scale(gpu_stream(), b, 2, count));
-    if (gpu_ranks_sum(ranks, b, count, &f) || gpu_ranks_join(ranks, &f)) fail_msg("%s", f.message);
+    if (gpu_ranks_mean(ranks, b, count, &f) || gpu_ranks_join(ranks, &f)) fail_msg("%s", f.message);
     GPU_OK(gpu_array_add(gpu_stream(), a, b, count));
     GPU_OK(cudaStreamEndCapture(gpu_stream(), &graph));
     GPU_OK(cudaGraphInstantiate(&replay, graph, 0));
@@ -102,7 +102,7 @@ static void test_join_is_needed(void **state) {
     cudaGraph_t graph;
     (void)state;
     GPU_OK(cudaStreamBeginCapture(gpu_stream(), cudaStreamCaptureModeThreadLocal));
-    if (gpu_ranks_sum(ranks, x, 10, &f)) fail_msg("%s", f.message);
+    if (gpu_ranks_mean(ranks, x, 10, &f)) fail_msg("%s", f.message);
     assert_int_equal(cudaStreamEndCapture(gpu_stream(), &graph), cudaErrorStreamCaptureUnjoined);
     (void)cudaGetLastError();
     if (gpu_ranks_join(ranks, &f)) fail_msg("%s", f.message);
@@ -112,13 +112,13 @@ static void test_join_is_needed(void **state) {
 static void test_open_and_close(void **state) {
     (void)state;
     open_ranks();
-    gpu_ranks_close(ranks);
+    gpu_ranks_close(ranks, 0);
     open_ranks();
 }
 
 static int close_ranks(void **state) {
     (void)state;
-    gpu_ranks_close(ranks);
+    gpu_ranks_close(ranks, 0);
     ranks = NULL;
     return 0;
 }
@@ -132,7 +132,7 @@ static void test_refusal(void **state) {
     float x[4] = {0};
     dukd_failure f = {0};
     (void)state;
-    assert_int_equal(gpu_ranks_sum(ranks, x, 4, &f), DUKD_FAILED);
+    assert_int_equal(gpu_ranks_mean(ranks, x, 4, &f), DUKD_FAILED);
     assert_non_null(strstr(f.message, "ncclAllReduce"));
     f = (dukd_failure){0};
     assert_int_equal(gpu_ranks_join(ranks, &f), 0);

@@ -278,6 +278,7 @@ const dukd_gpu_module_table *dukd_gpu_module(void) {
         .arrays_size = sizeof(dukd_array_ops),
         .transfers_size = sizeof(dukd_transfer_ops),
         .recording_size = sizeof(dukd_recording_ops),
+        .join_size = sizeof(dukd_join_ops),
         .options_size = sizeof(dukd_engine_options),
         .info_size = sizeof(dukd_engine_info),
         .spec_size = sizeof(dukd_exec_spec),

@@ -89,10 +89,78 @@ static void official_mode(void **state) {
             "train.dukd_opt.n_gt_sub=[1]", "--set", "train.dukd_opt.zoom_out=true");
 }
 
+/* Two ranks, each with a device of its own, average on the devices, and are one with the whole batch. */
+static void ranks_join(const char *const *more) {
+    const char *args[40] = {"train",
+                            "dukd.yml",
+                            "-q",
+                            "--set",
+                            "logger.print_freq=1",
+                            "--set",
+                            "train.total_iter=20",
+                            ON_CUDA,
+                            "--set",
+                            "precision=f32",
+                            "--set",
+                            "num_threads=1",
+                            "--set",
+                            "datasets.train.dataset_enlarge_ratio=4",
+                            "--set",
+                            "name=host",
+                            "--set",
+                            "datasets.train.batch_size_per_gpu=4"};
+    int count = 0, name = 0;
+    while (args[count]) count++;
+    while (strcmp(args[name], "name=host") != 0) name++;
+    const int batch = count - 1;
+    for (int i = 0; more && more[i]; i++) args[count++] = more[i];
+    host_run(0, args);
+    args[name] = "name=cuda";
+    args[batch] = "datasets.train.batch_size_per_gpu=2";
+    host_run_ranks(2, 0, args);
+    assert_null(strstr(host_load("experiments/cuda/train_cuda.log"), "in the processor's memory"));
+    const double worst = worst_loss(METRICS("host"), METRICS("cuda"));
+    print_message("two ranks: losses of %d steps agree with one's to %.1e\n", STEPS, worst);
+    if (!(worst <= 1e-5)) fail_msg("losses differ by %.1e", worst);
+}
+#define NEEDS_RANKS()                                                                                        \
+    do {                                                                                                     \
+        if (!host_has_ranks()) skip();                                                                       \
+    } while (0)
+
+static void two_ranks(void **state) {
+    (void)state;
+    NEEDS_RANKS();
+    ranks_join(NULL);
+}
+
+/* Adam hardly sees how long a gradient is; plain descent does. Two optimizer steps an iteration, and no clearing between. */
+static void two_ranks_in_official_mode(void **state) {
+    static const char *const more[] = {
+        "--set", "train.mode=official",           "--set", "train.pixel_opt.type=L1Loss",
+        "--set", "train.pixel_opt.loss_weight=1", "--set", "train.kd_opt.type=L1Loss",
+        "--set", "train.dukd_opt.n_gt_sub=[1]",   "--set", "train.dukd_opt.zoom_out=true",
+        "--set", "train.optim_g.type=SGD",        "--set", "train.optim_g.betas=~",
+        "--set", "train.optim_g.lr=0.02",         NULL};
+    (void)state;
+    NEEDS_RANKS();
+    ranks_join(more);
+}
+
+static void one_device_for_two_ranks_is_refused(void **state) {
+    (void)state;
+    NEEDS_RANKS();
+    RANKS(2, 2, "train", "dukd.yml", "-q", ON_CUDA, "--set", "precision=f32", "--set", "device=0");
+    assert_non_null(strstr(host_output(), "take the key out"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(paper_mode, setup, host_teardown),
         cmocka_unit_test_setup_teardown(official_mode, setup, host_teardown),
+        cmocka_unit_test_setup_teardown(two_ranks, setup, host_teardown),
+        cmocka_unit_test_setup_teardown(two_ranks_in_official_mode, setup, host_teardown),
+        cmocka_unit_test_setup_teardown(one_device_for_two_ranks_is_refused, setup, host_teardown),
     };
     return cmocka_run_group_tests_name("cuda", tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 
 #include "engine/arrays.h"
 #include "engine/engine.h"
+#include "engine/join.h"
 #include "engine/recording.h"
 #include "engine/transfers.h"
 
@@ -15,6 +16,7 @@ typedef struct {
     const dukd_array_ops *arrays;        /* NULL: its memory is the processor's */
     const dukd_transfer_ops *transfers;  /* NULL: by upload and download */
     const dukd_recording_ops *recording; /* NULL: steps are not recorded */
+    const dukd_join_ops *join;           /* NULL: it joins no others */
     /* Of the options device and tf32 are for backends that know them. `info`: name and threads (the number to use) are set; the rest
      * is the backend's to fill. `place`: the processor, unless the backend writes another. */
     int (*engine_create)(void **out, const dukd_engine_options *options, dukd_engine_info *info,

@@ -66,12 +66,19 @@ int dukd_ranks_speaks(const dukd_ranks *r) {
 
 static const char *place_name(uint32_t place) {
     static const char *const names[] = {
-        [DUKD_AT_PLUGIN] = "opening the plugin",    [DUKD_AT_OPTIONS] = "reading the options",
-        [DUKD_AT_TEXT] = "comparing the options",   [DUKD_AT_SEED] = "drawing a seed",
-        [DUKD_AT_THREADS] = "counting processors",  [DUKD_AT_START] = "comparing the starts",
-        [DUKD_AT_WEIGHTS] = "comparing weights",    [DUKD_AT_LOOP] = "between two iterations",
-        [DUKD_AT_GRADIENT] = "averaging gradients", [DUKD_AT_LOSSES] = "averaging losses",
-        [DUKD_AT_VALIDATION] = "validating",        [DUKD_AT_END] = "at the end",
+        [DUKD_AT_PLUGIN] = "opening the plugin",
+        [DUKD_AT_OPTIONS] = "reading the options",
+        [DUKD_AT_TEXT] = "comparing the options",
+        [DUKD_AT_SEED] = "drawing a seed",
+        [DUKD_AT_THREADS] = "counting processors",
+        [DUKD_AT_JOIN] = "joining devices",
+        [DUKD_AT_START] = "comparing the starts",
+        [DUKD_AT_WEIGHTS] = "comparing weights",
+        [DUKD_AT_LOOP] = "between two iterations",
+        [DUKD_AT_GRADIENT] = "averaging gradients",
+        [DUKD_AT_LOSSES] = "averaging losses",
+        [DUKD_AT_VALIDATION] = "validating",
+        [DUKD_AT_END] = "at the end",
     };
     return place && place < sizeof names / sizeof *names ? names[place] : "at no place known here";
 }

@@ -50,6 +50,7 @@ typedef enum {
     DUKD_AT_TEXT,       /* of the options: there is room for it */
     DUKD_AT_SEED,
     DUKD_AT_THREADS,
+    DUKD_AT_JOIN,     /* the engines are open, and would join */
     DUKD_AT_START,    /* everything is set up */
     DUKD_AT_WEIGHTS,  /* they are compared */
     DUKD_AT_LOOP,     /* between two iterations */

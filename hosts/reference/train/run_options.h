@@ -76,6 +76,7 @@ typedef struct dukd_run_options {
     const char
         *engine_flag; /* a command's --engine, which goes before it; NULL: not given. The command sets it */
     int32_t device;   /* index of the GPU; -1: not given */
+    int32_t rank_device; /* the one to take then: this rank's number on its machine; -1: alone */
     int32_t tf32;
     const char
         *backend; /* the plugin's, as written; NULL: absent. "cpu" and "cuda" say where the engine is, too */

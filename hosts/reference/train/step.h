@@ -48,6 +48,7 @@ typedef struct {
     int32_t height, width; /* of LR */
     int32_t micro_batches; /* divides batch */
     dukd_nonfinite nonfinite;
+    int32_t joined;    /* 1: the engine has joined those of the other ranks (engine/join.h) */
     dukd_ranks *ranks; /* over which gradients and losses are averaged; NULL: this one is alone */
     void (*log)(void *ctx, int32_t level,
                 const char *message); /* what the plugin says; DUKD_LOG_...; may be NULL */

@@ -105,9 +105,12 @@ static int backward(dukd_stepper *s, const dukd_pass *pass, int32_t group, dukd_
     int status = gather_gradients(s, pass, slot, group, f);
     if (!status && s->fresh != g) status = forward(s, pass, g, f);
     s->fresh = NULL; /* backward uses the activations up */
+    dukd_bucket bucket;
+    const int listens = !status && dukd_step_listen(s, pass, group, &bucket);
     if (!status)
         status = dukd_exec_backward(g->exec, (const float *const *)g->d_outputs,
                                     set->graph ? set->gradient : NULL, g->d_input, f);
+    if (!status && listens) status = dukd_step_heard(s, pass, group, &bucket, f);
     if (!status && g->d_input)
         status = dukd_engine_add(s->o.engine, slot->taps[g->source_id].grad.data, g->d_input,
                                  dukd_shape_elements(g->in_shape), f);

@@ -8,6 +8,7 @@ enum { BROKEN = 1 };
 /* The mean of an array of the engine's. A backend that reaches the processor's memory alone gets a copy where the engine has its own. */
 static int average(dukd_stepper *s, float *values, int64_t count, dukd_failure *f) {
     dukd_mirror m = {0};
+    if (s->o.joined) return dukd_join_mean_begin(s->o.engine, values, count, f);
     if (dukd_engine_get_place(s->o.engine)->on_host)
         return dukd_ranks_mean_begin(s->o.ranks, values, 0, count, f);
     int status = dukd_mirror_of_engine(&m, s->o.engine, values, count, "gradients", f);
@@ -28,15 +29,81 @@ int dukd_step_average_gradients(dukd_stepper *s, dukd_failure *f) {
     if (broken) flags = BROKEN;
     status = dukd_ranks_meet(s->o.ranks, DUKD_AT_GRADIENT, 0, &flags, f);
     if (status) return status;
+    if (flags & BROKEN && s->o.joined) status = dukd_join_mean_end(s->o.engine, f); /* of what has begun */
+    const uint32_t begun = s->begun;
+    s->begun = 0;
+    if (status) return status;
     if (flags & BROKEN) { /* on any rank: nobody steps, and what is there is of no use until it is cleared */
         broken = 1;
         return dukd_engine_upload(s->o.engine, s->flag, &broken, sizeof broken, f);
     }
     for (int i = 0; i < DUKD_MAX_NETWORKS && !status; i++)
-        if (s->sets[i].graph && s->sets[i].adam) /* another set has what is optimized as a part of it */
+        if (s->sets[i].graph && s->sets[i].adam &&
+            !(begun >> i & 1)) /* another set has what is optimized as a part of it */
             status = average(s, s->sets[i].gradient, s->sets[i].count, f);
     if (!status && s->own.count) status = average(s, s->own.gradient, s->own.count, f);
-    return status ? status : dukd_ranks_mean_end(s->o.ranks, f);
+    if (status) return status;
+    return s->o.joined ? dukd_join_mean_end(s->o.engine, f) : dukd_ranks_mean_end(s->o.ranks, f);
+}
+
+/* ---------------------------------------------------------------- beside backward */
+
+/* Parts of a gradient that lie side by side are averaged as one, as soon as there are so many elements: a small sum costs as much time as
+ * one of this size, a larger one begins later. */
+enum { BUCKET = 1 << 20 };
+
+static void begin_bucket(dukd_bucket *b) {
+    if (!b->count || b->failure.status) return;
+    (void)dukd_join_mean_begin(b->engine, b->gradient + b->first, b->count, &b->failure);
+    b->begun += b->count;
+    b->count = 0;
+}
+
+static void part_is_ready(void *ctx, int64_t first, int64_t count) {
+    dukd_bucket *b = ctx;
+    if (b->count && first + count == b->first) {
+        b->first = first;
+        b->count += count;
+    } else if (b->count && b->first + b->count == first) {
+        b->count += count;
+    } else {
+        begin_bucket(b);
+        b->first = first;
+        b->count = count;
+    }
+    if (b->count >= BUCKET) begin_bucket(b);
+}
+
+/* Whether backward of group k brings the last that flows into its network's gradient before an optimizer step. */
+static int is_last(const dukd_stepper *s, const dukd_pass *pass, int32_t k) {
+    const dukd_pass_slot *slot = &s->slots.passes[pass->plan_index];
+    if (!(pass->flags & DUKD_PASS_OPTIMIZE_AFTER) || s->share.at) return 0;
+    for (int32_t i = 0; i < k; i++)
+        if (slot->groups[i].wants && slot->groups[i].network == slot->groups[k].network) return 0;
+    return 1;
+}
+
+int dukd_step_listen(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_bucket *b) {
+    const dukd_tap_group *g = &s->slots.passes[pass->plan_index].groups[k];
+    const dukd_trained *set = &s->sets[g->network];
+    *b = (dukd_bucket){.engine = s->o.engine, .gradient = set->gradient};
+    const int listens = s->o.joined && set->graph && set->adam && is_last(s, pass, k);
+    const dukd_gradient_listener listener = {.ready = part_is_ready, .ctx = b};
+    dukd_exec_set_listener(g->exec, listens ? &listener : NULL);
+    return listens;
+}
+
+int dukd_step_heard(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_bucket *b, dukd_failure *f) {
+    const dukd_tap_group *g = &s->slots.passes[pass->plan_index].groups[k];
+    begin_bucket(b);
+    dukd_exec_set_listener(g->exec, NULL);
+    if (b->failure.status) return dukd_fail(f, b->failure.status, "%s", b->failure.message);
+    if (b->begun != s->sets[g->network].count)
+        return dukd_fail(f, DUKD_FAILED,
+                         "the engine has told of %lld elements of a gradient of %lld: a fault of the engine",
+                         (long long)b->begun, (long long)s->sets[g->network].count);
+    s->begun |= 1u << g->network;
+    return 0;
 }
 
 int dukd_step_average_losses(dukd_stepper *s, dukd_failure *f) {

@@ -3,6 +3,7 @@
 #define DUKD_STEP_STATE_H
 
 #include "dukd_ext_graph.h"
+#include "engine/join.h"
 #include "engine/mirror.h"
 #include "engine/recording.h"
 #include "engine/transfers.h"
@@ -60,6 +61,7 @@ struct dukd_stepper {
     int64_t run_passes[DUKD_MAX_NETWORKS], run_images[DUKD_MAX_NETWORKS]; /* forward runs, but for answers */
     dukd_step_counts counts; /* but for passes and images of networks: those before this stepper */
     dukd_losses losses;
+    uint32_t begun;      /* bit i: the mean of set i's gradient has begun beside its backward */
     double *mean_losses; /* [losses.n_losses] over the ranks; NULL where there is one */
 };
 
@@ -82,6 +84,18 @@ void dukd_step_forget_record(dukd_stepper *s); /* what was recorded no longer ho
 
 /* Draws the drop paths of all passes of the part that begins. */
 int dukd_step_draw_drops(dukd_stepper *s, dukd_failure *f);
+
+/* step_ranks.c. Around the backward of group k of a pass, where the engines have joined: gradients are averaged as they become ready.
+ * dukd_step_listen returns whether this backward is one of those; then dukd_step_heard follows it. */
+typedef struct {
+    dukd_engine *engine;
+    float *gradient;
+    int64_t first, count; /* that are ready and not begun yet */
+    int64_t begun;
+    dukd_failure failure;
+} dukd_bucket;
+int dukd_step_listen(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_bucket *b);
+int dukd_step_heard(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_bucket *b, dukd_failure *f);
 
 /* step_ranks.c. Before an optimizer step: all ranks get the means of their gradients, and gradient_broken where it is set on any. What is in
  * the gradients from an earlier mean (of a step after which they were not cleared) stays what it is. After the losses were read: theirs. */

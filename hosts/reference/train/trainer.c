@@ -322,6 +322,7 @@ int dukd_train(const dukd_train_settings *settings, dukd_failure *f) {
     if (opened && !status) status = finish(&r, f);
     status = dukd_ranks_meet(r.ranks, DUKD_AT_END, status, NULL, f);
     if (status && opened && r.writes) note_failure(&r, f);
+    r.failed = status != 0;
     dukd_run_close(&r);
     return status;
 }

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "dukd_revision.h"
+#include "engine/arrays.h"
+#include "engine/join.h"
 #include "engine/mirror.h"
 #include "train/host_networks.h"
 #include "train/trainer_run.h"
@@ -69,6 +71,44 @@ int dukd_run_take_threads(dukd_run *r, dukd_failure *f) {
     if (!status) status = dukd_ranks_take_threads(r->ranks, r->o->threads, &r->threads, f);
     if (!status) r->o->threads = r->threads.threads;
     return status;
+}
+
+/* ---------------------------------------------------------------- devices */
+
+/* Whether this rank's engine can join the others; nothing is waited for. */
+static int make_ready(dukd_run *r, int *joins, char id[DUKD_JOIN_ID_BYTES], dukd_failure *f) {
+    const dukd_ranks_info *ranks = dukd_ranks_get_info(r->ranks);
+    const char *why = "";
+    *joins = 0;
+    if (dukd_engine_get_place(r->engine)->on_host) return 0;
+    if (r->o->device >= 0 && ranks->local_count > 1)
+        return dukd_fail(
+            f, DUKD_MISUSED,
+            "device: %d is one GPU, and there are %d ranks on this machine: take the key out, then "
+            "each takes the GPU of its number",
+            (int)r->o->device, (int)ranks->local_count);
+    *joins = dukd_engine_can_join(r->engine, &why);
+    if (!*joins)
+        dukd_run_log_warn(&r->log, "gradients are averaged in the processor's memory, which is slow: %s",
+                          why);
+    return *joins && r->writes ? dukd_join_make_id(r->engine, id, f) : 0;
+}
+
+int dukd_run_join(dukd_run *r, dukd_failure *f) {
+    enum { STAYS_ALONE = 1 };
+    char id[DUKD_JOIN_ID_BYTES] = {0};
+    int joins = 0;
+    if (!r->ranks) return 0;
+    int status = make_ready(r, &joins, id, f);
+    uint32_t flags = joins ? 0 : STAYS_ALONE;
+    status = dukd_ranks_meet(r->ranks, DUKD_AT_JOIN, status, &flags, f);
+    if (status || flags & STAYS_ALONE) return status; /* all or none */
+    status = dukd_ranks_broadcast(r->ranks, id, sizeof id, f);
+    if (!status)
+        status =
+            dukd_join_open(r->engine, id, dukd_ranks_get_info(r->ranks)->rank, (int32_t)r->info.ranks, f);
+    if (!status) r->joined = 1;
+    return dukd_ranks_meet(r->ranks, DUKD_AT_JOIN, status, NULL, f);
 }
 
 /* ---------------------------------------------------------------- what was found */

@@ -27,6 +27,8 @@ typedef struct {
     dukd_run_log log;
     dukd_experiment folder;
     dukd_engine *engine;
+    int32_t joined; /* the engine has joined those of the other ranks (join.h) */
+    int32_t failed; /* it ends with a failure: nothing is waited for that another rank may not come to */
     dukd_ready_network student, teacher, features; /* graph NULL: there is no teacher, no feature extractor */
     float *start_ema;                              /* the student's params_ema from its file; NULL: none */
     dukd_dataset *train_set;
@@ -58,6 +60,7 @@ int dukd_run_same_options(dukd_run *r,
                           dukd_failure *f); /* before anything else: other ones than rank 0's are refused */
 int dukd_run_share_seed(dukd_run *r, dukd_failure *f); /* rank 0 has drawn one */
 int dukd_run_take_threads(dukd_run *r, dukd_failure *f);
+int dukd_run_join(dukd_run *r, dukd_failure *f); /* engines on devices join, where they can */
 /* Everything is set up and nothing is written: another program, plugin, data set, network or training state than rank 0's is refused, and all ranks
  * get rank 0's arrays of what is trained. */
 int dukd_run_same_start(dukd_run *r, dukd_failure *f);

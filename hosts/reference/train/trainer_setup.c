@@ -8,6 +8,7 @@
 
 #include "common/atomic_file.h"
 #include "dukd_revision.h"
+#include "engine/join.h"
 #include "train/ranks_launcher.h"
 #include "train/run_changes.h"
 #include "train/share.h"
@@ -93,6 +94,7 @@ static int open_engine(dukd_run *r, dukd_failure *f) {
     int status = dukd_run_take_threads(r, f);
     if (status) return status;
     if (r->o->threads) omp_set_num_threads(r->o->threads);
+    if (r->ranks) r->o->rank_device = dukd_ranks_get_info(r->ranks)->local_rank;
     status = dukd_run_engine_create(&r->engine, r->o, r->plugin, f);
     if (status) return status;
     const dukd_engine_info *info = dukd_engine_get_info(r->engine);
@@ -286,6 +288,7 @@ static int open_learner(dukd_run *r, dukd_failure *f) {
                  .width = side,
                  .micro_batches = o->micro_batches,
                  .nonfinite = o->nonfinite,
+                 .joined = r->joined,
                  .ranks = r->ranks,
                  .log = plugin_log,
                  .log_ctx = r},
@@ -476,6 +479,7 @@ int dukd_run_open(dukd_run *r, const dukd_train_settings *settings, dukd_failure
     if (!status) status = settle_seed(r, f);
     if (!status) status = dukd_run_share_seed(r, f);
     if (!status) status = open_engine(r, f);
+    if (!status) status = dukd_run_join(r, f);
     if (!status) status = open_networks(r, f);
     if (!status) status = open_learner(r, f); /* the session refuses wrong options before the data are read */
     if (!status) status = open_data(r, f);
@@ -503,6 +507,7 @@ void dukd_run_close(dukd_run *r) {
     dukd_ready_network_close(&r->student);
     dukd_ready_network_close(&r->teacher);
     dukd_ready_network_close(&r->features);
+    if (r->joined) dukd_join_close(r->engine, r->failed);
     dukd_engine_destroy(r->engine);
     dukd_state_close(r->resumed);
     dukd_metrics_log_close(&r->metrics);

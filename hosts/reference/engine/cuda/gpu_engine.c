@@ -11,6 +11,9 @@
 enum { OLDEST = 75, OLDEST_BF16 = 80 }; /* compute capability x 10 */
 
 static void close_engine(gpu_engine *e) {
+#ifdef DUKD_GPU_NCCL
+    if (e->ranks) gpu_join_ops.close(e, 1); /* who has ended well has closed it */
+#endif
     for (int32_t i = 0; i < e->conv_count; i++) gpu_conv_destroy(e->convs[i]);
     free(e->convs);
     free(e->conv_specs);
@@ -216,6 +219,9 @@ static const dukd_backend backend = {
     .arrays = &gpu_array_ops,
     .transfers = &gpu_transfer_ops,
     .recording = &gpu_recording_ops,
+#ifdef DUKD_GPU_NCCL
+    .join = &gpu_join_ops,
+#endif
     .engine_create = engine_create,
     .engine_destroy = engine_destroy,
     .engine_memory = engine_memory,
@@ -237,6 +243,7 @@ static const dukd_gpu_module_table table = {
     .arrays_size = sizeof(dukd_array_ops),
     .transfers_size = sizeof(dukd_transfer_ops),
     .recording_size = sizeof(dukd_recording_ops),
+    .join_size = sizeof(dukd_join_ops),
     .options_size = sizeof(dukd_engine_options),
     .info_size = sizeof(dukd_engine_info),
     .spec_size = sizeof(dukd_exec_spec),

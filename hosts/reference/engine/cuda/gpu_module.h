@@ -13,8 +13,8 @@
 
 typedef struct {
     /* These are the same in every version: what has changed is seen by its size. */
-    uint32_t struct_size, backend_size, arrays_size, transfers_size, recording_size, options_size, info_size,
-        spec_size, op_size, param_size;
+    uint32_t struct_size, backend_size, arrays_size, transfers_size, recording_size, join_size, options_size,
+        info_size, spec_size, op_size, param_size;
     const char *version; /* of the project */
     const dukd_backend *backend;
 } dukd_gpu_module_table;

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/cuda/gpu_kernels.h"
+
 _Static_assert(GPU_RANKS_ID_BYTES == NCCL_UNIQUE_ID_BYTES, "the id's size is NCCL's");
 
 /* NCCL's functions, by the declarations of its header. */
@@ -29,6 +31,7 @@ struct gpu_ranks {
     ncclComm_t comm;
     cudaStream_t stream, own; /* the engine's, and that of the sums */
     cudaEvent_t ready, summed;
+    int32_t count; /* of ranks */
     int32_t begun; /* sums that the engine's stream has not been told to wait for */
 };
 
@@ -117,6 +120,7 @@ int gpu_ranks_open(gpu_ranks **out, const char id[GPU_RANKS_ID_BYTES], int32_t r
     gpu_ranks *r = calloc(1, sizeof *r);
     if (!r) return dukd_fail_memory(f, "sums over ranks", sizeof *r);
     r->stream = stream;
+    r->count = ranks;
     memcpy(given.internal, id, sizeof given.internal);
     int status = open_library(&r->nccl, f);
     if (!status) status = make_stream(r, f);
@@ -128,19 +132,19 @@ int gpu_ranks_open(gpu_ranks **out, const char id[GPU_RANKS_ID_BYTES], int32_t r
         }
     }
     if (status) {
-        gpu_ranks_close(r);
+        gpu_ranks_close(r, 1);
         return status;
     }
     *out = r;
     return 0;
 }
 
-void gpu_ranks_close(gpu_ranks *r) {
+void gpu_ranks_close(gpu_ranks *r, int broken) {
     if (!r) return;
     if (r->comm) {
         /* A communicator with a lost rank never finishes: it is aborted. */
-        ncclResult_t broken = ncclSuccess;
-        if (r->nccl.async_error(r->comm, &broken) != ncclSuccess || broken != ncclSuccess) {
+        ncclResult_t error = ncclSuccess;
+        if (broken || r->nccl.async_error(r->comm, &error) != ncclSuccess || error != ncclSuccess) {
             (void)r->nccl.abort(r->comm);
         } else {
             (void)cudaStreamSynchronize(r->own);
@@ -153,7 +157,7 @@ void gpu_ranks_close(gpu_ranks *r) {
     free(r);
 }
 
-int gpu_ranks_sum(gpu_ranks *r, float *x, int64_t count, dukd_failure *f) {
+int gpu_ranks_mean(gpu_ranks *r, float *x, int64_t count, dukd_failure *f) {
     if (count == 0) return 0;
     cudaError_t e = cudaEventRecord(r->ready, r->stream);
     if (e != cudaSuccess) return fail_cuda("cudaEventRecord", e, f);
@@ -162,7 +166,9 @@ int gpu_ranks_sum(gpu_ranks *r, float *x, int64_t count, dukd_failure *f) {
     r->begun = 1;
     const ncclResult_t result =
         r->nccl.all_reduce(x, x, (size_t)count, ncclFloat32, ncclSum, r->comm, r->own);
-    return result == ncclSuccess ? 0 : fail_nccl(&r->nccl, "ncclAllReduce", result, f);
+    if (result != ncclSuccess) return fail_nccl(&r->nccl, "ncclAllReduce", result, f);
+    e = (cudaError_t)gpu_array_scale(r->own, x, 1 / (float)r->count, count);
+    return e == cudaSuccess ? 0 : fail_cuda("dividing a sum", e, f);
 }
 
 int gpu_ranks_join(gpu_ranks *r, dukd_failure *f) {

@@ -1,7 +1,7 @@
-/* Sums over ranks on their devices, by NCCL: one process a device, started by MPI, which carries the id around.
+/* Means over ranks on their devices, by NCCL: one process a device, started by MPI, which carries the id around.
  *
- * Sums run in a stream of their own: what was enqueued before gpu_ranks_sum is done before it, what is enqueued after it runs beside
- * it until gpu_ranks_join. So gradients are summed while backward goes on. All of it can be captured into a graph.
+ * Means run in a stream of their own: what was enqueued before gpu_ranks_mean is done before it, what is enqueued after it runs beside
+ * it until gpu_ranks_join. So gradients are averaged while backward goes on. All of it can be captured into a graph.
  *
  * NCCL is opened at run time (libnccl.so.2: beside this module, then as the loader finds it). Ranks call in the same order with the same
  * counts, and get the same bits; from run to run the bits are the same for a number of ranks and their wiring (NCCL chooses its algorithm by
@@ -23,11 +23,12 @@ int gpu_ranks_make_id(char id[GPU_RANKS_ID_BYTES], dukd_failure *f);
 /* On all ranks at once, each with its device current: waits for the others. `stream`: cudaStream_t of the engine. */
 int gpu_ranks_open(gpu_ranks **out, const char id[GPU_RANKS_ID_BYTES], int32_t rank, int32_t ranks,
                    void *stream, dukd_failure *f);
-void gpu_ranks_close(gpu_ranks *r); /* waits for what runs; NULL allowed */
+/* Waits for what runs, unless `broken`: then a rank may never come to it. NULL allowed. */
+void gpu_ranks_close(gpu_ranks *r, int broken);
 
-/* x[i] = the sum of all ranks' x[i], f32 in device memory. */
-int gpu_ranks_sum(gpu_ranks *r, float *x, int64_t count, dukd_failure *f);
-/* What is enqueued on the engine's stream from now on waits for the sums begun. */
+/* x[i] = the mean of all ranks' x[i], f32 in device memory. */
+int gpu_ranks_mean(gpu_ranks *r, float *x, int64_t count, dukd_failure *f);
+/* What is enqueued on the engine's stream from now on waits for the means begun. */
 int gpu_ranks_join(gpu_ranks *r, dukd_failure *f);
 /* Has a rank been lost, or the network broken, as far as NCCL knows? It does not wait. */
 int gpu_ranks_check(gpu_ranks *r, dukd_failure *f);

@@ -48,11 +48,12 @@ typedef struct {
     gpu_conv **convs; /* every convolution compiled so far, to be shared by equal ones */
     gpu_conv_spec *conv_specs;
     int32_t conv_count, conv_room;
-    int32_t recordings;  /* that there are */
-    int32_t recording;   /* the number of the step that is being recorded; 0: none is */
-    int32_t recorded;    /* numbers given so far */
-    int64_t changes;     /* counts what changes weights without set_weights: see gpu_network */
-    double (*now)(void); /* NULL: steps are not timed */
+    int32_t recordings;      /* that there are */
+    int32_t recording;       /* the number of the step that is being recorded; 0: none is */
+    int32_t recorded;        /* numbers given so far */
+    int64_t changes;         /* counts what changes weights without set_weights: see gpu_network */
+    struct gpu_ranks *ranks; /* NULL: it has not joined others */
+    double (*now)(void);     /* NULL: steps are not timed */
     dukd_engine_time times[GPU_TIMES];
 } gpu_engine;
 
@@ -196,6 +197,9 @@ extern const dukd_array_ops gpu_array_ops;
 /* ---- gpu_record.c, gpu_transfers.c ---- */
 extern const dukd_recording_ops gpu_recording_ops;
 extern const dukd_transfer_ops gpu_transfer_ops;
+
+/* ---- gpu_join.c: only where NCCL's header is there (DUKD_GPU_NCCL) ---- */
+extern const dukd_join_ops gpu_join_ops;
 
 /* ---- gpu_convs.c: an equal convolution compiled before, or a new one; packed weights ---- */
 int gpu_get_conv(gpu_engine *e, const gpu_conv_spec *spec, gpu_conv **out, dukd_failure *f);
