@@ -57,6 +57,7 @@ def worker(rank, ranks, port, options, micro, die_at, out):
         torch.save({"error": str(e)[:200]}, f"{out}.{rank}")
         os._exit(3)
     torch.save(weights, f"{out}.{rank}")
+    dist.barrier()  # gloo's own threads abort a process whose partner leaves first
     dist.destroy_process_group()
 
 

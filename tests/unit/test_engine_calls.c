@@ -320,13 +320,34 @@ static void test_drops(void **state) {
     dukd_graph_destroy(g);
 }
 
+/* Windows beyond 16 x 16 have no room in the processor's tables. */
+static void test_windows(void **state) {
+    (void)state;
+    for (int32_t window = 16; window <= 17; window++) {
+        dukd_failure f = {0};
+        dukd_engine *e = NULL;
+        dukd_network *n = NULL;
+        dukd_exec *x = NULL;
+        dukd_graph *g = dukd_graph_create();
+        dukd_graph_finish(g, dukd_graph_attention(g, dukd_graph_input(g, 3), 1, window, 0, "a"), &f);
+        assert_int_equal(dukd_engine_create(&e, "onednn", 1, &f), DUKD_DONE);
+        assert_int_equal(dukd_network_create(&n, e, g, DUKD_F32, &f), DUKD_DONE);
+        const dukd_exec_spec spec = {.purpose = DUKD_INFER, .batch = 1, .height = window, .width = window};
+        assert_int_equal(dukd_network_compile(n, &spec, &x, &f), window == 16 ? DUKD_DONE : DUKD_MISUSED);
+        if (window > 16) assert_non_null(strstr(f.message, "17 x 17"));
+        dukd_network_destroy(n);
+        dukd_engine_destroy(e);
+        dukd_graph_destroy(g);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),      cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_compiled_once), cmocka_unit_test(test_between),
         cmocka_unit_test(test_fewer_images),  cmocka_unit_test(test_new_weights),
         cmocka_unit_test(test_threads),       cmocka_unit_test(test_drops),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory),        cmocka_unit_test(test_windows),
     };
     return cmocka_run_group_tests_name("engine_calls", tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 
 #include "common/checked.h"
 #include "engine/onednn/onednn_planner.h"
+#include "engine/ops_kernels.h"
 
 enum {
     LANES = 16,
@@ -239,6 +240,20 @@ static int plan_nodes(onednn_planner *s) {
     return s->status == DUKD_DONE ? plan_memory(p, s->failure) : s->status;
 }
 
+/* A window's tokens have a table of fixed size (ops_window.h). */
+static int check_windows(const dukd_fused *fused, dukd_failure *f) {
+    for (int32_t i = 0; i < fused->count; i++) {
+        const dukd_node *n = &fused->nodes[i];
+        if (n->kind == DUKD_NODE_ATTENTION && n->op->kernel * n->op->kernel > DUKD_ATTENTION_TOKENS)
+            return dukd_fail(
+                f, DUKD_MISUSED,
+                "attention in windows of %d x %d pixels: the engine on the processor computes windows "
+                "of %d pixels at most (16 x 16)",
+                (int)n->op->kernel, (int)n->op->kernel, DUKD_ATTENTION_TOKENS);
+    }
+    return DUKD_DONE;
+}
+
 int onednn_plan(onednn_program *p, const dukd_exec_spec *spec, int drops, dukd_failure *f) {
     p->purpose = spec->purpose;
     p->batch = spec->batch;
@@ -247,6 +262,7 @@ int onednn_plan(onednn_program *p, const dukd_exec_spec *spec, int drops, dukd_f
     p->output_count = spec->output_count;
     dukd_fuse_mode mode = {.train = spec->purpose == DUKD_TRAIN, .drops = drops};
     int status = dukd_fuse(&p->fused, p->network->graph, spec->outputs, spec->output_count, mode, f);
+    if (status == DUKD_DONE) status = check_windows(&p->fused, f);
     if (status != DUKD_DONE) return status;
     p->part = choose_part(p);
     size_t part = (size_t)p->part * sizeof *p->part_drops;
