@@ -7,6 +7,16 @@
 #   file|text, found once in it|what takes its place|what it is[|tests]
 # with \n for a new line and \0174 for a single |; || is itself. Lines that begin with # are none.
 
+# What kernels are compiled with so that every access is looked at (races.cpp), and that a misaligned one stops the program, as it does a GPU.
+looked_at="-fsanitize=thread -fsanitize=alignment -fsanitize-undefined-trap-on-error"
+
+# Runs a test program, as far as its first failure: true where it fails.
+fails() { # log, program, its arguments
+  local log=$1
+  shift
+  ! timeout 100 "$@" 2>&1 | awk '{ print; fflush() } /\[  FAILED  \]/ { exit }' >"$log"
+}
+
 # What a test said before it failed, in a few words.
 reason() { # log
   grep -aom1 -E 'CUDA emulation: .*|ERROR: .*|Segmentation fault|0x[0-9a-f]+ != .*|[a-z][a-z ,]*: element .*|Test failed.*|\[  ERROR   \] --- .*|.*Failure!' "$1" | cut -c1-90
@@ -40,8 +50,8 @@ run_mutants() { # [pattern: only mistakes whose line has this text]
   unmade=$(sees "$work" "" "")
   [ -z "$unmade" ] || { echo "without a mistake: $unmade"; grep -v "RUN\|OK" "$work/log"; return 1; }
   grep -v '^#' "$list" | grep -F -- "${1:-}" >"$work/list" || { echo "no mistake has '$1' in it"; return 1; }
-  export -f one_mutant reason build sees
-  export source work
+  export -f one_mutant fails reason build sees
+  export source work looked_at
   tr '\n' '\0' <"$work/list" | xargs -0 -P "$(nproc)" -n 1 bash -c 'set -euo pipefail; one_mutant "$1"' _ | tee "$work/result"
   total=$(wc -l <"$work/list") seen=$(grep -c '^seen' "$work/result" || :)
   echo "$seen of $total mistakes were seen"
