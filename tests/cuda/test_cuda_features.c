@@ -517,7 +517,6 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(affinity_of_any_size, set_up, tear_down),
         cmocka_unit_test_setup_teardown(affinity_of_any_type_and_layout, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(affinity_of_many_images, set_up, tear_down),
         cmocka_unit_test_setup_teardown(affinity_of_the_same_and_of_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(affinity_shows_nan_and_inf, set_up, tear_down),
         cmocka_unit_test_setup_teardown(contrast_of_any_size, set_up, tear_down),
@@ -526,6 +525,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(a_scale_multiplies_gradients, set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_than_was_announced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(upscale_has_the_cpus_bits, set_up, tear_down),
+        /* the longest last: run_mutants stops at the first failure */
+        cmocka_unit_test_setup_teardown(affinity_of_many_images, set_up, tear_down),
     };
     (void)cuda_open_plugin(argc, argv); /* a skip where CUDA cannot be used */
     library = argv[1];

@@ -580,10 +580,10 @@ static void test_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_functions), cmocka_unit_test(test_accuracy), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_add_cast),  cmocka_unit_test(test_rounding), cmocka_unit_test(test_images),
-        cmocka_unit_test(test_channels),  cmocka_unit_test(test_sums),     cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_nothing),   cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_sums),     cmocka_unit_test(test_images),    cmocka_unit_test(test_channels),
+        cmocka_unit_test(test_add_cast), cmocka_unit_test(test_functions), cmocka_unit_test(test_accuracy),
+        cmocka_unit_test(test_limits),   cmocka_unit_test(test_rounding),  cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_nothing),  cmocka_unit_test(test_failures),
     };
     return GPU_RUN(gpu_load_elements, tests);
 }
