@@ -14,7 +14,7 @@ looked_at="-fsanitize=thread -fsanitize=alignment -fsanitize-undefined-trap-on-e
 fails() { # log, program, its arguments
   local log=$1
   shift
-  ! timeout 100 "$@" 2>&1 | awk '{ print; fflush() } /\[  FAILED  \]/ { exit }' >"$log"
+  ! timeout 100 "$@" 2>&1 | sed -u '/\[  FAILED  \]/q' >"$log"
 }
 
 # What a test said before it failed, in a few words.
