@@ -362,3 +362,31 @@ int32_t dukd_node_padding(const dukd_node *conv) {
 int32_t dukd_node_is_plain(const dukd_node *conv) {
     return is_plain(conv->op);
 }
+
+void dukd_fused_note_kept(const dukd_fused *fused, int32_t i, int32_t *keep, int32_t *again) {
+    const dukd_node *n = &fused->nodes[i];
+    switch (n->kind) {
+    case DUKD_NODE_CONV:
+        again[n->in[0]] = 1;
+        if (n->act) keep[i] = 1;
+        break;
+    case DUKD_NODE_RELU:
+    case DUKD_NODE_SIGMOID:
+        keep[i] = 1;
+        break;
+    case DUKD_NODE_MUL:
+        keep[n->in[0]] = keep[n->in[1]] = 1;
+        break;
+    case DUKD_NODE_DEVIATION:
+        keep[i] = keep[n->in[0]] = 1;
+        break;
+    case DUKD_NODE_GELU:
+    case DUKD_NODE_LAYER_NORM:
+    case DUKD_NODE_ATTENTION:
+    case DUKD_NODE_MAX_POOL:
+        keep[n->in[0]] = 1;
+        break;
+    default:
+        break;
+    }
+}

@@ -79,6 +79,10 @@ int dukd_fuse(dukd_fused *out, const dukd_graph *g, const dukd_value *outputs, i
               dukd_fuse_mode mode, dukd_failure *f);
 void dukd_fused_free(dukd_fused *fused);
 
+/* What the gradient of node i reads of the values that it reads and makes: keep[n] is set where it is node n's, again[n] where it is the
+ * source of a convolution, which may be kept or computed again. Arrays of one number a node. */
+void dukd_fused_note_kept(const dukd_fused *fused, int32_t i, int32_t *keep, int32_t *again);
+
 /* A convolution as it is run: side of its kernel, and rows of padding before and behind. */
 int32_t dukd_node_side(const dukd_node *conv);
 int32_t dukd_node_padding(const dukd_node *conv);

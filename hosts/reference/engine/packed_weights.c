@@ -22,6 +22,13 @@ dukd_run_conv dukd_run_conv_of(const dukd_graph *g, const dukd_node *conv, const
                            .bias = op->bias >= 0 ? dukd_graph_param(g, op->bias) : NULL};
 }
 
+int dukd_run_conv_same(const dukd_run_conv *a, const dukd_run_conv *b) {
+    return a->weight == b->weight && a->bias == b->bias && a->out_channels == b->out_channels &&
+           a->in_channels == b->in_channels && a->groups == b->groups && a->side == b->side &&
+           a->order == b->order && a->source_order == b->source_order && a->spread == b->spread &&
+           memcmp(&a->scale, &b->scale, sizeof a->scale) == 0;
+}
+
 int64_t dukd_run_conv_elements(const dukd_run_conv *c) {
     return (int64_t)c->out_channels * (c->in_channels / c->groups) * c->side * c->side;
 }

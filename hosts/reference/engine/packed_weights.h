@@ -22,6 +22,9 @@ typedef struct {
 dukd_run_conv dukd_run_conv_of(const dukd_graph *g, const dukd_node *conv, const dukd_node *source,
                                int32_t in_memory, int32_t pad);
 
+/* Do both run the same parameters in the same way, so that they can share packed weights? */
+int dukd_run_conv_same(const dukd_run_conv *a, const dukd_run_conv *b);
+
 int64_t dukd_run_conv_elements(const dukd_run_conv *c); /* of the run weights */
 
 /* flat: all parameters. run: dukd_run_conv_elements; bias: out_channels, may be NULL. transposed: as the weights of a convolution

@@ -16,10 +16,10 @@
 
 #include "engine/bench/bare_convs.h"
 #include "engine/bench/bench_clock.h"
+#include "engine/bench/bench_edsr.h"
 #include "engine/bench/bench_networks.h"
 #include "engine/bench/fma_peak.h"
 #include "engine/engine.h"
-#include "models/model.h"
 
 enum { TEACHER, STUDENT, STUDENT_DATA, STUDENT_WEIGHTS, GROUPS };
 static const char *const group_names[GROUPS] = {"teacher forward", "student forward", "student data gradient",
@@ -32,19 +32,6 @@ typedef struct {
     int verbose, step, infer, networks, profile, only_infer, only_train;
     const char *only;
 } options;
-
-static dukd_graph *build(const char *feat, const char *blocks, dukd_failure *f) {
-    static const char *const three = "3", *const four = "4", *const res = "0.1";
-    const dukd_model_setting settings[] = {
-        {"num_in_ch", &three, 1, 0, NULL}, {"num_out_ch", &three, 1, 0, NULL},
-        {"num_feat", &feat, 1, 0, NULL},   {"num_block", &blocks, 1, 0, NULL},
-        {"upscale", &four, 1, 0, NULL},    {"res_scale", &res, 1, 0, NULL}};
-    dukd_model_spec spec;
-    dukd_graph *g = NULL;
-    if (dukd_model_spec_read(&spec, "EDSR", NULL, NULL, settings, 6, f) == DUKD_DONE)
-        dukd_model_build(&g, &spec, f);
-    return g;
-}
 
 static float *floats(int64_t count) {
     float *p = malloc((size_t)count * sizeof *p);
@@ -77,7 +64,7 @@ typedef struct {
 
 static int compile_step(step_bench *b, dukd_engine *e, const options *o, dukd_failure *f) {
     for (int k = 0; k < 2; k++) {
-        b->graph[k] = build(k ? "16" : "64", "32", f);
+        b->graph[k] = dukd_bench_edsr(k ? "16" : "64", "32", f);
         if (!b->graph[k]) return f->status;
         int status = dukd_network_create(&b->network[k], e, b->graph[k], o->precision, f);
         if (status != DUKD_DONE) return status;
@@ -224,7 +211,7 @@ static int bench_infer(dukd_engine *e, const options *given, double peak, dukd_f
     dukd_bare_convs *bare = NULL;
     dukd_network *n = NULL;
     dukd_exec *x = NULL;
-    dukd_graph *g = build("64", "32", f);
+    dukd_graph *g = dukd_bench_edsr("64", "32", f);
     if (!g) return f->status;
     float *weights = floats(dukd_graph_weights(g));
     int64_t pixels = 3 * (int64_t)o->height * o->width;

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "engine/arrays.h"
+#include "engine/bench/bench_edsr.h"
 #include "engine/bench/bench_gpu.h"
 #include "engine/cuda/gpu_conv.h"
-#include "models/model.h"
 
 enum { INPUTS = 3, SCALE = 4, MAX_SHAPES = 256 };
 
@@ -146,20 +146,6 @@ typedef struct {
     int32_t batch, side[INPUTS];
 } step_bench;
 
-static dukd_graph *build(const char *feat, dukd_failure *f) {
-    static const char *const three = "3", *const four = "4", *const blocks = "32", *const res = "0.1";
-    const dukd_model_setting settings[] = {
-        {"num_in_ch", &three, 1, 0, NULL}, {"num_out_ch", &three, 1, 0, NULL},
-        {"num_feat", &feat, 1, 0, NULL},   {"num_block", &blocks, 1, 0, NULL},
-        {"upscale", &four, 1, 0, NULL},    {"res_scale", &res, 1, 0, NULL}};
-    dukd_model_spec spec;
-    dukd_graph *g = NULL;
-    if (dukd_model_spec_read(&spec, "EDSR", NULL, NULL, settings, sizeof settings / sizeof *settings, f) ==
-        DUKD_DONE)
-        dukd_model_build(&g, &spec, f);
-    return g;
-}
-
 static int floats(step_bench *b, float **out, int64_t count, dukd_failure *f) {
     return dukd_engine_alloc(b->engine, count * 4, "a benchmark", (void **)out, f);
 }
@@ -167,7 +153,7 @@ static int floats(step_bench *b, float **out, int64_t count, dukd_failure *f) {
 static int compile(step_bench *b, dukd_precision precision, dukd_failure *f) {
     int status = DUKD_DONE;
     for (int k = 0; k < 2 && !status; k++) {
-        b->graph[k] = build(k ? "16" : "64", f);
+        b->graph[k] = dukd_bench_edsr(k ? "16" : "64", "32", f);
         if (!b->graph[k]) return f->status;
         const int64_t count = dukd_graph_weights(b->graph[k]);
         float *start = malloc((size_t)count * sizeof *start);

@@ -32,16 +32,9 @@ int gpu_get_conv(gpu_engine *e, const gpu_conv_spec *spec, gpu_conv **out, dukd_
 
 /* ---- packed weights ---- */
 
-static int same_run(const dukd_run_conv *a, const dukd_run_conv *b) {
-    return a->weight == b->weight && a->bias == b->bias && a->out_channels == b->out_channels &&
-           a->in_channels == b->in_channels && a->groups == b->groups && a->side == b->side &&
-           a->order == b->order && a->source_order == b->source_order && a->spread == b->spread &&
-           memcmp(&a->scale, &b->scale, sizeof a->scale) == 0;
-}
-
 int gpu_get_packed(gpu_network *n, const dukd_run_conv *run, dukd_type type, int32_t *out, dukd_failure *f) {
     for (int32_t i = 0; i < n->packed_count; i++)
-        if (n->packed[i].type == type && same_run(&n->packed[i].run, run)) {
+        if (n->packed[i].type == type && dukd_run_conv_same(&n->packed[i].run, run)) {
             *out = i;
             return DUKD_DONE;
         }

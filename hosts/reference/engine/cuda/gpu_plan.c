@@ -5,40 +5,11 @@
 
 /* ---- values ---- */
 
-/* What backward reads of the values that a node reads and makes. */
-static void note_kept(gpu_planner *s, int32_t i) {
-    const dukd_node *n = &s->program->fused.nodes[i];
-    switch (n->kind) {
-    case DUKD_NODE_CONV:
-        s->again[n->in[0]] = 1;
-        if (n->act) s->keep[i] = 1;
-        break;
-    case DUKD_NODE_RELU:
-    case DUKD_NODE_SIGMOID:
-        s->keep[i] = 1;
-        break;
-    case DUKD_NODE_MUL:
-        s->keep[n->in[0]] = s->keep[n->in[1]] = 1;
-        break;
-    case DUKD_NODE_DEVIATION:
-        s->keep[i] = s->keep[n->in[0]] = 1;
-        break;
-    case DUKD_NODE_GELU:
-    case DUKD_NODE_LAYER_NORM:
-    case DUKD_NODE_ATTENTION:
-    case DUKD_NODE_MAX_POOL:
-        s->keep[n->in[0]] = 1;
-        break;
-    default:
-        break;
-    }
-}
-
 /* A GELU, whose source is kept anyway, is computed again for the convolution behind it. */
 static void choose_kept(gpu_planner *s) {
     const gpu_program *p = s->program;
     if (p->purpose != DUKD_TRAIN) return;
-    for (int32_t i = 0; i < p->fused.count; i++) note_kept(s, i);
+    for (int32_t i = 0; i < p->fused.count; i++) dukd_fused_note_kept(&p->fused, i, s->keep, s->again);
     for (int32_t i = 0; i < p->fused.count; i++) {
         if (s->again[i] && p->fused.nodes[i].kind != DUKD_NODE_GELU) s->keep[i] = 1;
         if (s->keep[i]) s->again[i] = 0;

@@ -4,12 +4,12 @@
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 #include <nccl.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/cuda/gpu_kernels.h"
+#include "engine/cuda/gpu_open.h"
 
 _Static_assert(GPU_RANKS_ID_BYTES == NCCL_UNIQUE_ID_BYTES, "the id's size is NCCL's");
 
@@ -35,47 +35,35 @@ struct gpu_ranks {
     int32_t begun; /* sums that the engine's stream has not been told to wait for */
 };
 
-/* Beside this module, or as the loader finds it. Once opened it stays: NCCL has threads. */
-static void *open_file(dukd_failure *f) {
-    static const char name[] = "libnccl.so.2";
-    char path[4096];
-    Dl_info here;
-    const char *file = dladdr(name, &here) ? here.dli_fname : NULL;
-    const char *slash = file ? strrchr(file, '/') : NULL;
-    void *library = NULL;
-    if (slash && snprintf(path, sizeof path, "%.*s/%s", (int)(slash - file), file, name) < (int)sizeof path &&
-        access(path, F_OK) == 0)
-        library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    if (!library) library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    if (!library)
-        dukd_fail(
-            f, DUKD_FAILED,
-            "several GPUs need NCCL 2, which cannot be opened (%s): install it (NVIDIA's package libnccl2, "
-            "or the Python package nvidia-nccl-cu13)",
-            dlerror());
-    return library;
-}
+static const gpu_library nccl_library = {
+    .title = "NCCL",
+    .stem = "libnccl.so",
+    .install = "several GPUs need it: install NCCL 2 (NVIDIA's package libnccl2, or the Python package "
+               "nvidia-nccl-cu13)",
+    .majors = {NCCL_MAJOR},
+};
+#define PLACE(name, member)                                                                                  \
+    { name, offsetof(nccl_functions, member) }
+static const gpu_library_function functions[] = {
+    PLACE("ncclGetVersion", get_version),
+    PLACE("ncclGetErrorString", error_string),
+    PLACE("ncclGetUniqueId", get_id),
+    PLACE("ncclCommInitRank", init),
+    PLACE("ncclAllReduce", all_reduce),
+    PLACE("ncclCommGetAsyncError", async_error),
+    PLACE("ncclCommDestroy", destroy),
+    PLACE("ncclCommAbort", abort),
+    {NULL, 0},
+};
 
 static int open_library(nccl_functions *n, dukd_failure *f) {
-    const struct {
-        const char *name;
-        void *to;
-    } functions[] = {
-        {"ncclGetVersion", &n->get_version}, {"ncclGetErrorString", &n->error_string},
-        {"ncclGetUniqueId", &n->get_id},     {"ncclCommInitRank", &n->init},
-        {"ncclAllReduce", &n->all_reduce},   {"ncclCommGetAsyncError", &n->async_error},
-        {"ncclCommDestroy", &n->destroy},    {"ncclCommAbort", &n->abort},
-    };
-    void *library = open_file(f);
-    if (!library) return DUKD_FAILED;
-    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-        void *symbol = dlsym(library, functions[i].name);
-        if (!symbol)
-            return dukd_fail(f, DUKD_FAILED, "libnccl.so.2 has no %s: install NCCL %d.%d or newer",
-                             functions[i].name, NCCL_MAJOR, 2);
-        memcpy(functions[i].to, &symbol, sizeof symbol);
-    }
+    void *library;
     int version = 0;
+    int status = gpu_library_open(&library, &nccl_library, f);
+    if (status) return status;
+    status = gpu_library_take(n, library, &nccl_library, functions, f);
+    dlclose(library);
+    if (status) return status;
     const ncclResult_t result = n->get_version(&version);
     if (result == ncclSuccess && version / 10000 == NCCL_MAJOR) return 0;
     return dukd_fail(f, DUKD_FAILED,

@@ -10,10 +10,10 @@
 #include "engine/engine_backend.h"
 #include "engine/fusion.h"
 #include "engine/packed_weights.h"
+#include "engine/step_times.h"
 
 enum {
-    GPU_TIMES = 48, /* kinds of steps that are timed */
-    GPU_SLOTS = 2,  /* of staging memory */
+    GPU_SLOTS = 2, /* of staging memory */
     GPU_SLOT_BYTES = 4 << 20,
 };
 
@@ -54,7 +54,7 @@ typedef struct {
     int64_t changes;         /* counts what changes weights without set_weights: see gpu_network */
     struct gpu_ranks *ranks; /* NULL: it has not joined others */
     double (*now)(void);     /* NULL: steps are not timed */
-    dukd_engine_time times[GPU_TIMES];
+    dukd_step_times times;
 } gpu_engine;
 
 /* Weights as they are run, shared by all steps that want the same. */

@@ -1,6 +1,4 @@
 /* Where time goes, by kinds of steps that a reader of a benchmark knows. */
-#include <string.h>
-
 #include "engine/cuda/gpu_state.h"
 
 static const char *const kind_names[] = {
@@ -52,20 +50,10 @@ const char *gpu_kind_name(const gpu_step *s) {
 }
 
 void gpu_note_time(gpu_engine *e, const gpu_step *s, double seconds) {
-    const char *name = gpu_kind_name(s);
-    int32_t i = 0;
-    while (i < GPU_TIMES - 1 && e->times[i].kind && strcmp(e->times[i].kind, name) != 0) i++;
-    e->times[i].kind = name;
-    e->times[i].steps++;
-    e->times[i].seconds += seconds;
+    dukd_step_times_note(&e->times, gpu_kind_name(s), seconds);
 }
 
 int32_t gpu_take_times(void *engine, dukd_engine_time *out, int32_t room) {
     gpu_engine *e = engine;
-    int32_t count = 0;
-    for (int32_t i = 0; i < GPU_TIMES && e->times[i].kind; i++) {
-        if (count < room) out[count++] = e->times[i];
-        e->times[i] = (dukd_engine_time){0};
-    }
-    return count;
+    return dukd_step_times_take(&e->times, out, room);
 }

@@ -51,18 +51,11 @@ int onednn_get_conv(onednn_engine *e, const dukd_conv_spec *spec, dukd_conv **ou
     return DUKD_DONE;
 }
 
-static int same_run(const dukd_run_conv *a, const dukd_run_conv *b) {
-    return a->weight == b->weight && a->bias == b->bias && a->out_channels == b->out_channels &&
-           a->in_channels == b->in_channels && a->groups == b->groups && a->side == b->side &&
-           a->order == b->order && a->source_order == b->source_order && a->spread == b->spread &&
-           memcmp(&a->scale, &b->scale, sizeof a->scale) == 0;
-}
-
 int onednn_get_packed(onednn_network *n, const dukd_run_conv *run, int32_t transposed, dukd_conv *conv,
                       int32_t *out, dukd_failure *f) {
     for (int32_t i = 0; i < n->packed_count; i++) {
         const onednn_packed *p = &n->packed[i];
-        if (p->transposed == transposed && same_run(&p->conv, run) &&
+        if (p->transposed == transposed && dukd_run_conv_same(&p->conv, run) &&
             dukd_conv_same_packing(p->layout, conv)) {
             *out = i;
             return DUKD_DONE;

@@ -71,40 +71,11 @@ static int32_t can_block(const onednn_program *p) {
     return 1;
 }
 
-/* What backward reads of the values that a node reads and makes. Where it is cheap to compute a convolution's
- * source again, that is not kept. */
-static void note_kept(onednn_planner *s, int32_t i) {
-    const dukd_node *n = &s->program->fused.nodes[i];
-    switch (n->kind) {
-    case DUKD_NODE_CONV:
-        s->again[n->in[0]] = 1;
-        if (n->act) s->keep[i] = 1;
-        break;
-    case DUKD_NODE_RELU:
-    case DUKD_NODE_SIGMOID:
-        s->keep[i] = 1;
-        break;
-    case DUKD_NODE_MUL:
-        s->keep[n->in[0]] = s->keep[n->in[1]] = 1;
-        break;
-    case DUKD_NODE_DEVIATION:
-        s->keep[i] = s->keep[n->in[0]] = 1;
-        break;
-    case DUKD_NODE_GELU:
-    case DUKD_NODE_LAYER_NORM:
-    case DUKD_NODE_ATTENTION:
-    case DUKD_NODE_MAX_POOL:
-        s->keep[n->in[0]] = 1;
-        break;
-    default:
-        break;
-    }
-}
-
+/* Where it is cheap to compute a convolution's source again, that is not kept. */
 static void choose_kept(onednn_planner *s) {
     onednn_program *p = s->program;
     if (p->purpose != DUKD_TRAIN) return;
-    for (int32_t i = 0; i < p->fused.count; i++) note_kept(s, i);
+    for (int32_t i = 0; i < p->fused.count; i++) dukd_fused_note_kept(&p->fused, i, s->keep, s->again);
     for (int32_t i = 0; i < p->fused.count; i++) {
         dukd_node_kind kind = p->fused.nodes[i].kind;
         /* A norm again costs 2 % of a step of SwinIR for a fifth of its memory: not where numbers are small. */

@@ -8,10 +8,9 @@
 #include "engine/layout.h"
 #include "engine/onednn/dnnl_conv.h"
 #include "engine/packed_weights.h"
+#include "engine/step_times.h"
 
 typedef struct onednn_network onednn_network;
-
-enum { ONEDNN_TIMES = 32 }; /* kinds of steps that are timed, see onednn_times.c */
 
 typedef struct {
     dukd_dnnl *dnnl;
@@ -25,7 +24,7 @@ typedef struct {
     dukd_conv **convs; /* every convolution compiled so far, to be shared by equal ones */
     int32_t conv_count, conv_room;
     double (*now)(void); /* NULL: steps are not timed */
-    dukd_engine_time times[ONEDNN_TIMES];
+    dukd_step_times times;
 } onednn_engine;
 
 /* Weights in a convolution's layout, shared by all steps whose layout is the same. */

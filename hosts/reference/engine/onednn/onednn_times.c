@@ -1,6 +1,4 @@
 /* Where time goes, by kinds of steps that a reader of a benchmark knows. */
-#include <string.h>
-
 #include "engine/onednn/onednn_state.h"
 
 static const char *const kind_names[] = {
@@ -50,20 +48,10 @@ static const char *name_of(const onednn_step *s) {
 }
 
 void onednn_note_time(onednn_engine *e, const onednn_step *s, double seconds) {
-    const char *name = name_of(s);
-    int32_t i = 0;
-    while (i < ONEDNN_TIMES - 1 && e->times[i].kind && strcmp(e->times[i].kind, name) != 0) i++;
-    e->times[i].kind = name;
-    e->times[i].steps++;
-    e->times[i].seconds += seconds;
+    dukd_step_times_note(&e->times, name_of(s), seconds);
 }
 
 int32_t onednn_take_times(void *engine, dukd_engine_time *out, int32_t room) {
     onednn_engine *e = engine;
-    int32_t count = 0;
-    for (int32_t i = 0; i < ONEDNN_TIMES && e->times[i].kind; i++) {
-        if (count < room) out[count++] = e->times[i];
-        e->times[i] = (dukd_engine_time){0};
-    }
-    return count;
+    return dukd_step_times_take(&e->times, out, room);
 }
