@@ -45,12 +45,9 @@ static int find_module(char *path, size_t room, dukd_failure *f) {
 }
 
 static int is_of_this_build(const dukd_gpu_module_table *t) {
-    return t->struct_size == sizeof *t && t->backend_size == sizeof(dukd_backend) &&
-           t->arrays_size == sizeof(dukd_array_ops) && t->transfers_size == sizeof(dukd_transfer_ops) &&
-           t->recording_size == sizeof(dukd_recording_ops) && t->join_size == sizeof(dukd_join_ops) &&
-           t->options_size == sizeof(dukd_engine_options) && t->info_size == sizeof(dukd_engine_info) &&
-           t->spec_size == sizeof(dukd_exec_spec) && t->op_size == sizeof(dukd_op) &&
-           t->param_size == sizeof(dukd_param) && strcmp(t->version, DUKD_VERSION) == 0;
+    static const dukd_gpu_sizes sizes = DUKD_GPU_SIZES;
+    return t->struct_size == sizeof *t && memcmp(&t->sizes, &sizes, sizeof sizes) == 0 &&
+           strcmp(t->version, DUKD_VERSION) == 0;
 }
 
 /* Once opened the module stays: a library with device code cannot be taken out again. */

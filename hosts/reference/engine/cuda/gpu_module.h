@@ -11,10 +11,20 @@
 #define DUKD_GPU_MODULE_VARIABLE                                                                             \
     "DUKD_ENGINE_CUDA" /* environment: the module's path, instead of looking for it */
 
+/* Of everything that module and program share: what has changed is seen by its size. */
 typedef struct {
-    /* These are the same in every version: what has changed is seen by its size. */
-    uint32_t struct_size, backend_size, arrays_size, transfers_size, recording_size, join_size, options_size,
-        info_size, spec_size, op_size, param_size;
+    uint32_t backend, arrays, transfers, recording, join, options, info, spec, op, param;
+} dukd_gpu_sizes;
+#define DUKD_GPU_SIZES                                                                                       \
+    {                                                                                                        \
+        sizeof(dukd_backend), sizeof(dukd_array_ops), sizeof(dukd_transfer_ops), sizeof(dukd_recording_ops), \
+            sizeof(dukd_join_ops), sizeof(dukd_engine_options), sizeof(dukd_engine_info),                    \
+            sizeof(dukd_exec_spec), sizeof(dukd_op), sizeof(dukd_param)                                      \
+    }
+
+typedef struct {
+    uint32_t struct_size; /* these two are the same in every version */
+    dukd_gpu_sizes sizes;
     const char *version; /* of the project */
     const dukd_backend *backend;
 } dukd_gpu_module_table;
