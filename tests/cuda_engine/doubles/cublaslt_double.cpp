@@ -1,6 +1,7 @@
 /* cuBLASLt: descriptors also made by the real library where it is installed; heuristics and products doubled. */
 #include "doubles.h"
 #include "emulation.h"
+#include "numbers.hpp"
 
 #include <cublasLt.h>
 
@@ -103,52 +104,16 @@ int64_t bytes_of(const matrix &m) {
     return (m.leading * static_cast<int64_t>(m.columns - 1) + static_cast<int64_t>(m.rows)) * size_of(m.type);
 }
 
-double load(const char *at, cudaDataType type, int64_t i) {
-    uint32_t word = 0;
-    if (type == CUDA_R_32F) {
-        memcpy(&word, at + 4 * i, 4);
-    } else {
-        uint16_t half;
-        memcpy(&half, at + 2 * i, 2);
-        word = uint32_t(half) << 16;
-    }
-    float f;
-    memcpy(&f, &word, 4);
-    return f;
-}
-
-float rounded(float f, int bits) {
-    uint32_t u;
-    if (!std::isfinite(f)) return f;
-    memcpy(&u, &f, 4);
-    const int drop = 23 - bits;
-    u += (1u << (drop - 1)) - 1 + ((u >> drop) & 1u);
-    u &= ~((1u << drop) - 1);
-    memcpy(&f, &u, 4);
-    return f;
-}
-
-void store(char *at, cudaDataType type, int64_t i, double value) {
-    float f = static_cast<float>(value);
-    if (type == CUDA_R_32F) {
-        memcpy(at + 4 * i, &f, 4);
-        return;
-    }
-    f = rounded(f, 7);
-    uint32_t u;
-    memcpy(&u, &f, 4);
-    const uint16_t half = static_cast<uint16_t>(std::isnan(f) ? 0x7fc0 : u >> 16);
-    memcpy(at + 2 * i, &half, 2);
-}
-
 double operand(const work &w, const char *at, cudaDataType type, int64_t i) {
-    const double v = load(at, type, i);
-    return w.p.compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? rounded(static_cast<float>(v), 10) : v;
+    const double v = doubles_numbers::load(at, type == CUDA_R_32F, i);
+    return w.p.compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? doubles_numbers::rounded(static_cast<float>(v), 10)
+                                                       : v;
 }
 
 double epilogue(const work &w, double v, int64_t row) {
     const int e = w.p.epilogue;
-    if ((e & CUBLASLT_EPILOGUE_BIAS) != 0) v += load(static_cast<const char *>(w.p.bias), w.p.bias_type, row);
+    if ((e & CUBLASLT_EPILOGUE_BIAS) != 0)
+        v += doubles_numbers::load(static_cast<const char *>(w.p.bias), w.p.bias_type == CUDA_R_32F, row);
     return (e & CUBLASLT_EPILOGUE_RELU) != 0 && v < 0 ? 0 : v;
 }
 
@@ -167,7 +132,8 @@ void run(void *argument) {
     if (w.beta != 0) {
         for (int64_t j = 0; j < n; j++) {
             for (int64_t i = 0; i < m; i++)
-                sums[static_cast<size_t>(i + j * m)] = w.beta * load(w.at_c, w.d.type, i + j * w.d.leading);
+                sums[static_cast<size_t>(i + j * m)] =
+                    w.beta * doubles_numbers::load(w.at_c, w.d.type == CUDA_R_32F, i + j * w.d.leading);
         }
     } else {
         memset(w.at_d, 0xff, static_cast<size_t>(bytes_of(w.d)));
@@ -186,8 +152,8 @@ void run(void *argument) {
     const double off = w.algorithm == ALGORITHM_GOOD ? 1 : 1.01; /* what should not have been taken is seen */
     for (int64_t j = 0; j < n; j++) {
         for (int64_t i = 0; i < m; i++)
-            store(w.at_d, w.d.type, i + j * w.d.leading,
-                  off * epilogue(w, sums[static_cast<size_t>(i + j * m)], i));
+            doubles_numbers::store(w.at_d, w.d.type == CUDA_R_32F, i + j * w.d.leading,
+                                   off * epilogue(w, sums[static_cast<size_t>(i + j * m)], i));
     }
     emulation_wrote(w.at_d, bytes_of(w.d));
 }

@@ -1,6 +1,7 @@
 /* Execution: the operations of a graph as plain loops in double, in the stream's queue. */
 #include "cudnn_double.hpp"
 #include "emulation.h"
+#include "numbers.hpp"
 
 #include <cmath>
 
@@ -26,43 +27,8 @@ int64_t bytes_of(const shape &s) {
     return s.elements() * (s.type == CUDNN_DATA_FLOAT ? 4 : 2);
 }
 
-double load(const operand &o, int64_t i) {
-    uint32_t word = 0;
-    if (o.s.type == CUDNN_DATA_FLOAT) {
-        memcpy(&word, o.at + 4 * i, 4);
-    } else {
-        uint16_t half;
-        memcpy(&half, o.at + 2 * i, 2);
-        word = uint32_t(half) << 16;
-    }
-    float f;
-    memcpy(&f, &word, 4);
-    return f;
-}
-
-/* To nearest, ties to even, leaving `bits` of the 23 of an f32's fraction. */
-float rounded(float f, int bits) {
-    uint32_t u;
-    if (!std::isfinite(f)) return f;
-    memcpy(&u, &f, 4);
-    const int drop = 23 - bits;
-    u += (1u << (drop - 1)) - 1 + ((u >> drop) & 1u);
-    u &= ~((1u << drop) - 1);
-    memcpy(&f, &u, 4);
-    return f;
-}
-
-void store(const operand &o, int64_t i, double value) {
-    float f = static_cast<float>(value);
-    if (o.s.type == CUDNN_DATA_FLOAT) {
-        memcpy(o.at + 4 * i, &f, 4);
-        return;
-    }
-    f = rounded(f, 7);
-    uint32_t u;
-    memcpy(&u, &f, 4);
-    const uint16_t half = static_cast<uint16_t>(std::isnan(f) ? 0x7fc0 : u >> 16);
-    memcpy(o.at + 2 * i, &half, 2);
+bool is_f32(const operand &o) {
+    return o.s.type == CUDNN_DATA_FLOAT;
 }
 
 bool has_note(int config, cudnnBackendNumericalNote_t note) {
@@ -78,12 +44,12 @@ tensor_values read(const work &w, const shape &s, std::map<int64_t, tensor_value
     if (s.is_virtual) return made.at(s.id);
     tensor_values out(static_cast<size_t>(s.elements()));
     for (size_t i = 0; i < out.size(); i++) {
-        out[i] = load(o, static_cast<int64_t>(i));
+        out[i] = doubles_numbers::load(o.at, is_f32(o), static_cast<int64_t>(i));
         if (!multiplied) continue;
         if (has_note(w.config, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) {
-            out[i] = rounded(static_cast<float>(out[i]), 7);
+            out[i] = doubles_numbers::rounded(static_cast<float>(out[i]), 7);
         } else if (has_note(w.config, CUDNN_NUMERICAL_NOTE_TENSOR_CORE)) {
-            out[i] = rounded(static_cast<float>(out[i]), 10); /* TF32; bf16 is exact in it */
+            out[i] = doubles_numbers::rounded(static_cast<float>(out[i]), 10); /* TF32; bf16 is exact in it */
         }
     }
     emulation_read(o.at, bytes_of(s));
@@ -104,7 +70,8 @@ void write(const work &w, const shape &s, const tensor_values &from, std::map<in
         has_note(w.config, CUDNN_NUMERICAL_NOTE_FFT) ||
         has_note(w.config, CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6))
         off += 1e-2;
-    for (size_t i = 0; i < from.size(); i++) store(o, static_cast<int64_t>(i), from[i] * off);
+    for (size_t i = 0; i < from.size(); i++)
+        doubles_numbers::store(o.at, is_f32(o), static_cast<int64_t>(i), from[i] * off);
     emulation_wrote(o.at, bytes_of(s));
 }
 
