@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "cuda_ops_fixture.h"
+#include "support/affinity_literal.h"
 
 static const char *library;
 
@@ -38,64 +39,27 @@ static double rounding(dukd_dtype type) {
 
 /* ---------------------------------------------------------------- affinity: the literal computation */
 
-/* [P][C]: column p of image n, divided by its norm plus 1e-8; norm[p] too */
-static double *unit_columns(const fixture_tensor *f, int64_t n, double *norm) {
-    const int64_t channels = f->shape[1], w = f->shape[3], pixels = f->shape[2] * w;
-    double *unit = malloc((size_t)(pixels * channels) * sizeof *unit);
-    assert_non_null(unit);
-    for (int64_t p = 0; p < pixels; p++) {
-        double squares = 0;
-        for (int64_t c = 0; c < channels; c++) {
-            unit[p * channels + c] = fixture_get(&f->tensor, n, c, p / w, p % w);
-            squares += unit[p * channels + c] * unit[p * channels + c];
-        }
-        norm[p] = sqrt(squares);
-        for (int64_t c = 0; c < channels; c++) unit[p * channels + c] /= norm[p] + 1e-8;
-    }
-    return unit;
+static double get(const void *tensor, int64_t n, int64_t c, int64_t h, int64_t w) {
+    const fixture_tensor *t = tensor;
+    return fixture_get(&t->tensor, n, c, h, w);
 }
 
-static double dot(const double *a, const double *b, int64_t n) {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
-/* mean of |A_S - A_T|; the most that grad, where there is one, differs from the gradient of the sum times factor; *size: see above. */
+/* mean of |A_S - A_T|; *off: the most that grad differs from the gradient of the sum times factor; *size: as affinity_literal's. */
 static double literal(const fixture_tensor *s, const fixture_tensor *t, double factor,
                       const fixture_tensor *grad, double *off, double *size) {
-    const int64_t cs = s->shape[1], ct = t->shape[1], w = s->shape[3], pixels = s->shape[2] * w;
-    double total = 0, *norm = malloc((size_t)pixels * sizeof *norm),
-           *slope = malloc((size_t)cs * sizeof *slope);
-    assert_true(norm != NULL && slope != NULL);
-    *size = *off = 0;
-    for (int64_t n = 0; n < s->shape[0]; n++) {
-        double *ut = unit_columns(t, n, norm), *us = unit_columns(s, n, norm);
-        for (int64_t p = 0; p < pixels; p++) {
-            memset(slope, 0, (size_t)cs * sizeof *slope);
-            for (int64_t q = 0; q < pixels; q++) {
-                const double d = dot(us + p * cs, us + q * cs, cs) - dot(ut + p * ct, ut + q * ct, ct);
-                total += fabs(d);
-                if (p == q) continue; /* A_pp does not move with f_p but for eps */
-                for (int64_t c = 0; c < cs; c++)
-                    slope[c] += 2 * (d > 0 ? 1 : d < 0 ? -1 : 0) * us[q * cs + c];
-            }
-            const double along = dot(slope, us + p * cs, cs);
-            for (int64_t c = 0; c < cs && grad != NULL; c++) {
-                const double want =
-                    norm[p] == 0 ? 0
-                                 : factor * (slope[c] / (norm[p] + 1e-8) - us[p * cs + c] * along / norm[p]);
-                const double d = fabs(fixture_get(&grad->tensor, n, c, p / w, p % w) - want);
-                if (!(d <= *off)) *off = isnan(d) ? (double)INFINITY : d;
-                *size = fmax(*size, factor * (fabs(slope[c]) + 2) / (norm[p] + 1e-8) * (norm[p] != 0));
-            }
-        }
-        free(us);
-        free(ut);
+    const affinity_map student = {s->shape, s, get}, teacher = {t->shape, t, get};
+    const int64_t pixels = s->shape[2] * s->shape[3], count = s->shape[0] * s->shape[1] * pixels;
+    double *want = malloc((size_t)count * sizeof *want);
+    assert_non_null(want);
+    const double sum = affinity_literal(&student, &teacher, factor, want, size);
+    *off = 0;
+    for (int64_t k = 0; k < count; k++) {
+        const int64_t p = k % pixels, c = k / pixels % s->shape[1], n = k / pixels / s->shape[1];
+        const double d = fabs(fixture_get(&grad->tensor, n, c, p / s->shape[3], p % s->shape[3]) - want[k]);
+        if (!(d <= *off)) *off = isnan(d) ? (double)INFINITY : d;
     }
-    free(norm);
-    free(slope);
-    return total / ((double)s->shape[0] * (double)pixels * (double)pixels);
+    free(want);
+    return sum / ((double)s->shape[0] * (double)pixels * (double)pixels);
 }
 
 /* ---------------------------------------------------------------- affinity */

@@ -86,11 +86,11 @@ static int is_last(const dukd_stepper *s, const dukd_pass *pass, int32_t k) {
 int dukd_step_listen(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_bucket *b) {
     const dukd_tap_group *g = &s->slots.passes[pass->plan_index].groups[k];
     const dukd_trained *set = &s->sets[g->network];
+    if (!s->o.joined || !set->graph || !set->adam || !is_last(s, pass, k)) return 0;
     *b = (dukd_bucket){.engine = s->o.engine, .gradient = set->gradient};
-    const int listens = s->o.joined && set->graph && set->adam && is_last(s, pass, k);
     const dukd_gradient_listener listener = {.ready = part_is_ready, .ctx = b};
-    dukd_exec_set_listener(g->exec, listens ? &listener : NULL);
-    return listens;
+    dukd_exec_set_listener(g->exec, &listener);
+    return 1;
 }
 
 int dukd_step_heard(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_bucket *b, dukd_failure *f) {
