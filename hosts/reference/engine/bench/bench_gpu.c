@@ -16,7 +16,7 @@ static const char usage[] =
     "  plugin         loss, gradient and data hook of a DUKD step, through the ABI\n"
     "  step           a DUKD step (EDSR 64c 32b -> 16c 32b, x4) against the bare convolutions: f32, TF32, "
     "bf16\n"
-    "  --plugin FILE  the plugin (default: libdukd.so as the loader finds it)\n"
+    "  --plugin FILE  the plugin (default: $DUKD_PLUGIN, else lib/libdukd.so beside the program's folder)\n"
     "  --rounds N     repetitions, of which the best counts (default 20)\n"
     "  --batch N      images (default 16)\n"
     "  --side N       pixels a side of LR (default 48)\n"
@@ -173,7 +173,7 @@ static int read_arguments(arguments *a, dukd_bench_gpu *b, int argc, char **argv
 
 int main(int argc, char **argv) {
     dukd_bench_gpu b = {.rounds = 20, .batch = 16, .side = 48};
-    arguments a = {.plugin = "libdukd.so"};
+    arguments a = {0};
     dukd_failure f = {0};
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
         fputs(usage, stdout);

@@ -1,12 +1,11 @@
 /* The plugin's CUDA backend through the ABI: the hook of a DUKD step, and loss with gradient of each of its passes. Bytes are those that
  * must move: of an output once, of each target once, of a gradient once. */
 #include <cuda_runtime_api.h>
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "dukd_plugin.h"
+#include "common/plugin_load.h"
 #include "engine/bench/bench_gpu.h"
 
 enum { SCALE = 4, CHANNELS = 3, MOST_TAPS = 8 };
@@ -30,8 +29,8 @@ static int32_t tap_shape(void *ctx, const dukd_tap *tap, const int64_t in[4], in
     return 0;
 }
 
-static int fail(bench *b, const char *call, dukd_failure *f) {
-    return dukd_fail(f, DUKD_FAILED, "the plugin's %s: %s", call, b->error.message);
+static int fail(bench *b, const char *call, int32_t code, dukd_failure *f) {
+    return dukd_fail_plugin(f, call, code, &b->error);
 }
 
 static dukd_tensor on_device(void *data, int64_t *shape) {
@@ -40,18 +39,6 @@ static dukd_tensor on_device(void *data, int64_t *shape) {
                          .ndim = 4,
                          .dtype = {DUKD_TYPE_FLOAT, 32, 1},
                          .shape = shape};
-}
-
-static int open_plugin(bench *b, const char *path, dukd_failure *f) {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    void *symbol = library ? dlsym(library, DUKD_ENTRY_NAME) : NULL;
-    dukd_get_plugin_draft_fn entry;
-    if (!symbol) return dukd_fail(f, DUKD_FAILED, "%s", dlerror());
-    memcpy(&entry, &symbol, sizeof symbol);
-    b->plugin = entry(DUKD_ABI_DRAFT);
-    if (b->plugin->abi_draft == DUKD_ABI_DRAFT) return DUKD_DONE;
-    return dukd_fail(f, DUKD_FAILED, "%s is of draft %u of the ABI, this program of %u", path,
-                     b->plugin->abi_draft, DUKD_ABI_DRAFT);
 }
 
 static int open_session(bench *b, const dukd_bench_gpu *g, dukd_failure *f) {
@@ -71,8 +58,8 @@ static int open_session(bench *b, const dukd_bench_gpu *g, dukd_failure *f) {
                                         .device = {DUKD_DEVICE_CUDA, 0}};
     memcpy(b->lr_shape, params.lr_shape, sizeof b->lr_shape);
     tap_shape(NULL, NULL, b->lr_shape, b->hr_shape, NULL);
-    if (b->plugin->create_session(&params, &b->session, &b->error)) return fail(b, "create_session", f);
-    return DUKD_DONE;
+    const int32_t code = b->plugin->create_session(&params, &b->session, &b->error);
+    return code ? fail(b, "create_session", code, f) : DUKD_DONE;
 }
 
 static int64_t bytes_of(const int64_t shape[4]) {
@@ -113,7 +100,8 @@ static int submit(bench *b, const dukd_pass *pass, dukd_failure *f) {
                                  .values = values,
                                  .grads = grads,
                                  .grad_scale = 1};
-    return b->plugin->submit_pass(b->session, &message, &b->error) ? fail(b, "submit_pass", f) : DUKD_DONE;
+    const int32_t code = b->plugin->submit_pass(b->session, &message, &b->error);
+    return code ? fail(b, "submit_pass", code, f) : DUKD_DONE;
 }
 
 /* One step; *hook and *losses: milliseconds of its two halves. */
@@ -129,13 +117,14 @@ static int step(bench *b, const dukd_bench_gpu *g, void *middle, float *hook, fl
     const dukd_pass *pass;
     int32_t code;
     int status = dukd_bench_gpu_check(cudaEventRecord(g->begin, b->stream), "cudaEventRecord", f);
-    if (!status && b->plugin->begin_step(b->session, &message, &b->error)) status = fail(b, "begin_step", f);
+    if (!status && (code = b->plugin->begin_step(b->session, &message, &b->error)))
+        status = fail(b, "begin_step", code, f);
     if (!status) status = dukd_bench_gpu_check(cudaEventRecord(middle, b->stream), "cudaEventRecord", f);
     b->bytes = (double)bytes_of(b->hr_shape); /* the HR target */
     while (!status && (code = b->plugin->next_pass(b->session, &pass, &b->error)) != DUKD_STEP_DONE)
-        status = code == DUKD_OK ? submit(b, pass, f) : fail(b, "next_pass", f);
+        status = code == DUKD_OK ? submit(b, pass, f) : fail(b, "next_pass", code, f);
     if (!status) status = dukd_bench_gpu_check(cudaEventRecord(g->end, b->stream), "cudaEventRecord", f);
-    if (!status && b->plugin->end_step(b->session, &b->error)) status = fail(b, "end_step", f);
+    if (!status && (code = b->plugin->end_step(b->session, &b->error))) status = fail(b, "end_step", code, f);
     if (!status) status = dukd_bench_gpu_check(cudaEventSynchronize(g->end), "a step", f);
     if (!status)
         status =
@@ -150,7 +139,9 @@ int dukd_bench_gpu_plugin(const dukd_bench_gpu *g, const char *path, dukd_failur
     bench b = {.stream = g->stream, .error = {.struct_size = DUKD_ERROR_SIZE}};
     cudaEvent_t middle = NULL;
     float best[2] = {1e9f, 1e9f}, took[2];
-    int status = open_plugin(&b, path, f);
+    dukd_library *library = NULL;
+    int status = dukd_library_open(&library, path, f);
+    if (!status) b.plugin = dukd_library_plugin(library);
     if (!status) status = open_session(&b, g, f);
     if (!status) status = make_tensors(&b, f);
     if (!status)
@@ -174,5 +165,6 @@ int dukd_bench_gpu_plugin(const dukd_bench_gpu *g, const char *path, dukd_failur
     dukd_bench_gpu_free(b.lr.data);
     dukd_bench_gpu_free(b.hr.data);
     if (middle) (void)cudaEventDestroy(middle);
+    dukd_library_close(library);
     return status;
 }
