@@ -14,6 +14,10 @@ typedef struct {
     double bandwidth;           /* bytes a second that a device-to-device copy reads and writes */
 } dukd_bench_gpu;
 
+/* The first device, with the batch, side and rounds that *b says; prints what it is. */
+int dukd_bench_gpu_open(dukd_bench_gpu *b, dukd_failure *f);
+void dukd_bench_gpu_close(dukd_bench_gpu *b); /* after a failure, too */
+
 /* Enqueues one piece of work on set number `set`; what it returns ends the measurement unless it is 0. */
 typedef int (*dukd_bench_work)(void *ctx, int32_t set);
 
