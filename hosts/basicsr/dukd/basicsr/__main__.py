@@ -1,4 +1,6 @@
 """python -m dukd.basicsr train|test -opt FILE: see run.py."""
+import atexit
+import os
 import sys
 
 _USAGE = """usage: python -m dukd.basicsr train -opt FILE [--auto_resume] [--force_yml A:B=C ...] [--launcher pytorch] [--debug]
@@ -29,5 +31,17 @@ def main(argv=None):
     return 0
 
 
+def _leave(status):
+    """Ends the process. One that fails among ranks leaves before libraries are taken down: gloo's threads, whose partner may be gone, would
+    end it by SIGABRT instead of this status. What is registered for the exit (writers of logs) runs all the same."""
+    distributed = sys.modules.get("torch.distributed")
+    if not status or distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        sys.exit(status)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())
