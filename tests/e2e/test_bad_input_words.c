@@ -39,14 +39,16 @@ static void help_of_every_command(void **state) {
         const char *command, *options[13];
     } rows[] = {
         {"train",
-         {"--resume", "--set", "--seeds", "--plugin", "--quiet", "-opt", "--auto_resume", "--force_yml"}},
+         {"--resume", "--set", "--seeds", "--plugin", "--quiet", "-opt", "--auto_resume", "--force_yml",
+          "--engine"}},
         {"test",
          {"--weights", "--param-key", "--self-ensemble", "--save", "--tile", "--format", "--json",
           "--markdown", "--quiet", "--set", "-opt", "--force_yml", "--engine"}},
         {"upscale",
          {"--model", "--output", "--opt", "--set", "--param-key", "--suffix", "--tile", "--overlap", "--bf16",
           "--threads", "--quiet", "--engine"}},
-        {"preview", {"--output", "--iteration", "--rows", "--student", "--plugin", "--set", "--force_yml"}},
+        {"preview",
+         {"--output", "--iteration", "--rows", "--student", "--plugin", "--set", "--force_yml", "--engine"}},
         {"info",
          {"--table1", "--model", "--size", "--seconds", "--runs", "--precision", "--threads", "--no-speed",
           "--json", "--quiet", "--set", "--force_yml", "--engine"}},

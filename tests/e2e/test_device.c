@@ -230,7 +230,7 @@ static void testing_a_network(void **state) {
 static void a_picture_of_a_step(void **state) {
     (void)state;
     HOST(0, "preview", "dukd.yml", "-o", "host.png");
-    HOST(0, "preview", "dukd.yml", "-o", "device.png", ON_DEVICE);
+    HOST(0, "preview", "dukd.yml", "-o", "device.png", "--engine", "cuda", "--plugin", DEVICE_MODULE);
     same_files("host.png", "device.png");
 }
 
@@ -250,6 +250,8 @@ static void which_engine_is_taken(void **state) {
     assert_non_null(strstr(host_output(), host));
     assert_non_null(strstr(host_output(), "\"cuda_not_taken\": \"there is no CUDA engine at 'none'"));
     HOST(2, INFO, "--engine", "cuda");
+    assert_non_null(strstr(host_output(), "--engine: there is no CUDA engine at 'none'"));
+    HOST(2, "train", "dukd.yml", "--engine", "cuda");
     assert_non_null(strstr(host_output(), "--engine: there is no CUDA engine at 'none'"));
     HOST(0, "train", "dukd.yml", "--set", "train.total_iter=1");
     assert_non_null(

@@ -85,6 +85,7 @@ static int open_engine(const char *file, info_arguments *a, dukd_run_options **o
                        dukd_failure *f) {
     const dukd_run_overrides overrides = {a->set.items, a->set.count, a->force.items, a->force.count};
     int status = file ? dukd_run_options_read(o, file, &overrides, NULL, f) : DUKD_DONE;
+    if (!status && *o) status = dukd_run_options_for_engine(*o, a->engine, f);
     if (status) return status;
     for (int32_t i = 0; *o && i < (*o)->note_count && !a->quiet; i++)
         fprintf(stderr, "dukd-host info: %s\n", (*o)->notes[i]);
@@ -98,7 +99,6 @@ static int open_engine(const char *file, info_arguments *a, dukd_run_options **o
                                            .tf32 = *o ? (*o)->tf32 : 0};
     if (a->only_counts) return DUKD_DONE;
     dukd_failure why = {0};
-    if (*o) (*o)->engine_flag = a->engine;
     status =
         *o ? dukd_run_engine_create(engine, *o, NULL, &why) : dukd_engine_open(engine, &a->plan.engine, &why);
     if (status == DUKD_DONE) return DUKD_DONE;

@@ -11,7 +11,7 @@
 #include "data/picture.h"
 
 typedef struct {
-    const char *output, *plugin;
+    const char *output, *plugin, *engine;
     int64_t iteration, rows;
     int32_t student;
     dukd_texts set, force;
@@ -78,6 +78,7 @@ static int open_parts(preview_parts *p, const char *file, const preview_argument
     int status = dukd_library_open(&p->library, a->plugin, f);
     if (status == DUKD_DONE)
         status = dukd_run_options_read(&p->o, file, &overrides, dukd_library_info(p->library), f);
+    if (status == DUKD_DONE) status = dukd_run_options_for_engine(p->o, a->engine, f);
     if (status) return status;
     const dukd_run_options *o = p->o;
     if (!o->has_train)
@@ -170,6 +171,8 @@ int dukd_cmd_preview(int argc, char **argv) {
         {"--iteration", NULL, DUKD_ARG_INTEGER, "N", "which step (1)", &a.iteration},
         {"--rows", NULL, DUKD_ARG_INTEGER, "N", "how many images of the batch (4)", &a.rows},
         {"--student", NULL, DUKD_ARG_FLAG, NULL, "show the student's outputs too", &a.student},
+        {"--engine", NULL, DUKD_ARG_TEXT, "NAME", "auto, onednn or cuda (else engine of the option file)",
+         &a.engine},
         {"--plugin", NULL, DUKD_ARG_TEXT, "LIB.so", "the plugin (else $DUKD_PLUGIN, else ../lib/libdukd.so)",
          &a.plugin},
         {"--set", NULL, DUKD_ARG_TEXTS, "KEY=VALUE", "replace a key of the option file", &a.set},

@@ -190,9 +190,9 @@ static int run(const char *file, const test_arguments *a, dukd_failure *f) {
     if (status) return status;
     for (int32_t i = 0; i < o->note_count && !a->quiet; i++)
         fprintf(stderr, "dukd-host test: %s\n", o->notes[i]);
-    o->engine_flag = a->engine;
     test_networks n = {.o = o, .a = a, .save = a->images};
     int32_t count = o->test_count + o->val_count;
+    if ((status = dukd_run_options_for_engine(o, a->engine, f))) goto end;
     if ((status = dukd_run_options_need_test(o, f))) goto end;
     if (!n.save && o->save_img) {
         const int length = snprintf(folder, sizeof folder, "%s/visualization", o->results_root);

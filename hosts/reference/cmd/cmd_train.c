@@ -16,7 +16,7 @@
 enum { MAX_SEEDS = 100 };
 
 typedef struct {
-    const char *file, *plugin, *command;
+    const char *file, *plugin, *engine, *command;
     int32_t resume, auto_resume, quiet;
     dukd_texts set, force;
     uint64_t seeds[MAX_SEEDS];
@@ -89,6 +89,7 @@ static int train_one(const train_arguments *a, const dukd_library *library, dukd
     dukd_run_options *o = NULL;
     const dukd_run_overrides overrides = {a->set.items, a->set.count, a->force.items, a->force.count};
     int status = dukd_run_options_read(&o, a->file, &overrides, dukd_library_info(library), f);
+    if (!status) status = dukd_run_options_for_engine(o, a->engine, f);
     if (!status && seed) status = dukd_run_options_for_seed(o, *seed, f);
     const dukd_train_settings settings = {
         .options = o,
@@ -146,6 +147,8 @@ int dukd_cmd_train(int argc, char **argv) {
         {"--set", NULL, DUKD_ARG_TEXTS, "KEY=VALUE", "replace a key of the option file", &a.set},
         {"--seeds", NULL, DUKD_ARG_TEXT, "1,2,3", "train NAME_seed1, NAME_seed2, ... one after the other",
          &seeds},
+        {"--engine", NULL, DUKD_ARG_TEXT, "NAME", "auto, onednn or cuda (else engine of the option file)",
+         &a.engine},
         {"--plugin", NULL, DUKD_ARG_TEXT, "LIB.so", "the plugin (else $DUKD_PLUGIN, else ../lib/libdukd.so)",
          &a.plugin},
         {"--quiet", "-q", DUKD_ARG_FLAG, NULL, "nothing on the terminal; the log file has it all", &a.quiet},

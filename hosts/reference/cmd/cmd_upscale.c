@@ -140,10 +140,10 @@ static int open_network(upscale_network *n, const upscale_arguments *a, dukd_fai
         const dukd_run_overrides overrides = {.set = a->set.items, .set_count = a->set.count};
         if ((status = dukd_run_options_read(&o, a->opt, &overrides, NULL, f))) return status;
         from = o->student;
-        o->engine_flag = a->engine;
+        status = dukd_run_options_for_engine(o, a->engine, f);
         o->threads = (int32_t)a->threads;
         if (o->precision == DUKD_BF16) precision = DUKD_BF16;
-        if (!from.is_set) status = dukd_fail(f, DUKD_MISUSED, "%s: has no network_g", a->opt);
+        if (!status && !from.is_set) status = dukd_fail(f, DUKD_MISUSED, "%s: has no network_g", a->opt);
     }
     if (a->model) from.pretrained = a->model;
     if (a->key) from.param_key = a->key;

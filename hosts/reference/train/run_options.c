@@ -264,6 +264,16 @@ int dukd_run_options_for_seed(dukd_run_options *o, uint64_t seed, dukd_failure *
     return 0;
 }
 
+int dukd_run_options_for_engine(dukd_run_options *o, const char *engine, dukd_failure *f) {
+    dukd_failure local = {0};
+    dukd_run_reader r = {.memory = o->memory, .f = f ? f : &local};
+    if (!engine) return 0;
+    const char *line = dukd_run_format(&r, "engine=\"%s\"", engine);
+    if (r.failed || set_key(o, line, f)) return DUKD_FAILED;
+    o->engine_flag = engine;
+    return 0;
+}
+
 void dukd_run_options_set_seed(dukd_run_options *o, uint64_t seed) {
     char text[64];
     o->seed = seed;

@@ -73,9 +73,9 @@ typedef struct dukd_run_options {
     int32_t threads; /* num_threads; 0: as many as there are processors */
     dukd_precision precision;
     const char *engine; /* for dukd_engine_open: "auto" */
-    const char
-        *engine_flag; /* a command's --engine, which goes before it; NULL: not given. The command sets it */
-    int32_t device;   /* index of the GPU; -1: not given */
+    const char *
+        engine_flag; /* a command's --engine, which goes before it (dukd_run_options_for_engine); NULL: not given */
+    int32_t device;      /* index of the GPU; -1: not given */
     int32_t rank_device; /* the one to take then: this rank's number on its machine; -1: alone */
     int32_t tf32;
     const char
@@ -162,6 +162,9 @@ int dukd_run_options_need_test(const dukd_run_options *o, dukd_failure *f);
 
 /* One of several runs of the same file: NAME_seedN with this seed, and its own folders. Once, after reading. */
 int dukd_run_options_for_seed(dukd_run_options *o, uint64_t seed, dukd_failure *f);
+
+/* A command's --engine (NULL: not given) in place of the file's: what is saved of the options says it, too. It lives as long as o. */
+int dukd_run_options_for_engine(dukd_run_options *o, const char *engine, dukd_failure *f);
 /* The seed that a run has drawn or was told: from now on it counts as set. */
 void dukd_run_options_set_seed(dukd_run_options *o, uint64_t seed);
 
