@@ -38,6 +38,11 @@ EMULATION_EXPORT int64_t emulation_alive(void);
 EMULATION_EXPORT void emulation_machine(int32_t devices, int32_t driver);
 /* Ten times the devices' compute capability (80 in the beginning). */
 EMULATION_EXPORT void emulation_capability(int32_t ten_times);
+/* Bytes that may be allocated on each device (INT64_MAX in the beginning). */
+EMULATION_EXPORT void emulation_memory(int64_t bytes);
+/* The same for a program that is no test's own, in its environment: DUKD_EMULATION has words parted by commas,
+ *     devices=N  driver=VERSION  capability=N  memory=BYTES
+ *     fail=NAME@N:ERROR     the Nth call of this name (from 1) fails with this cudaError_t; with a + behind it, those after it as well */
 
 /* For doubles of libraries that compute on the device: work(ctx) takes its place in the stream, or in the graph that the stream is captured
  * into, and runs with the device's memory open; drop(ctx) (may be NULL) follows when it can run no more. What it reads and writes there

@@ -33,12 +33,17 @@ char *memory_take(size_t size, int device, bool counted); /* NULL: there is none
 bool memory_give_back(void *p);                           /* false: not an allocation */
 const allocation *memory_find(const void *p);             /* the one that p points into, or NULL */
 int64_t memory_count();
+void memory_limit(int64_t bytes); /* of what cudaMalloc may have on a device */
 void memory_each(void (*look)(const allocation &));
 /* Opens what the device may touch, and closes it again. They nest. */
 void memory_open(int device);
 void memory_close(int device);
 /* The same for the allocation that p points into, if any: for a copy. */
 void memory_open_one(const void *p, bool open);
+
+/* ---- environment.cpp, and what it needs of runtime.cpp: which of the named calls fail ---- */
+bool from_environment(); /* true */
+void fail_named_at(int64_t first, bool once);
 
 /* ---- fibres.cpp ---- */
 void run_grid(dim3 grid, dim3 block, size_t bytes, int device, const std::function<void()> &thread);

@@ -23,6 +23,7 @@ const size_t arena_size = size_t(1) << 30, page = 4096, unit = 256;
 char *arena;
 std::vector<allocation> allocations; /* by address */
 int open_count[2];
+int64_t limit = INT64_MAX; /* of a device's memory */
 
 void set_open(const allocation &a, bool open) {
     if (mprotect(a.pages, a.length, open ? PROT_READ | PROT_WRITE : PROT_NONE) != 0) die("mprotect");
@@ -44,6 +45,10 @@ char *memory_take(size_t size, int device, bool counted) {
         shadow_begin(arena, arena_size);
     }
     if (size == 0 || size > arena_size / 2) return nullptr;
+    int64_t used = static_cast<int64_t>(size);
+    for (const allocation &a : allocations)
+        if (a.device == device && a.counted) used += static_cast<int64_t>(a.size);
+    if (counted && used > limit) return nullptr;
     const size_t length = (size + page - 1) / page * page;
     char *at = arena + page; /* a page before the first, too */
     size_t before = 0;
@@ -84,6 +89,10 @@ const allocation *memory_find(const void *p) {
 
 void memory_each(void (*look)(const allocation &)) {
     for (const allocation &a : allocations) look(a);
+}
+
+void memory_limit(int64_t bytes) {
+    limit = bytes;
 }
 
 int64_t memory_count() {

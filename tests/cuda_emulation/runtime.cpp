@@ -64,6 +64,8 @@ bool armed;
 int64_t calls, fail_at;
 cudaError_t fail_with, fail_named_with;
 std::string failed, fail_name;
+int64_t named_calls, fail_named_from; /* of that name so far; those before that number do not fail */
+bool fail_named_once;
 
 /* What a call returns: errors are kept for cudaGetLastError. */
 cudaError_t give(cudaError_t e) {
@@ -73,9 +75,11 @@ cudaError_t give(cudaError_t e) {
 
 /* Whether this call was told to fail. */
 bool told_to_fail(const char *name) {
-    if (!armed) return false;
+    static const bool told = from_environment();
+    if (!armed || !told) return false;
     calls++;
-    if (!fail_name.empty() && fail_name == name) {
+    if (!fail_name.empty() && fail_name == name && ++named_calls >= fail_named_from &&
+        (!fail_named_once || named_calls == fail_named_from)) {
         failed = name;
         last_error = fail_named_with;
         return true;
@@ -162,6 +166,11 @@ cudaError_t enqueue(cudaStream_t handle, std::function<void()> run) {
 }
 
 } // namespace
+
+void emulation::fail_named_at(int64_t first, bool once) {
+    fail_named_from = first;
+    fail_named_once = once;
+}
 
 /* ---------------------------------------------------------------- launches */
 
@@ -305,8 +314,8 @@ cudaError_t CUDARTAPI cudaMalloc(void **p, size_t size) {
 
 /* Waits for the device, as the real one does. A failure injected here is one that came from earlier work: the memory is free. */
 cudaError_t CUDARTAPI cudaFree(void *p) {
-    const bool fails = armed && told_to_fail(__func__);
     std::lock_guard<std::recursive_mutex> guard(lock);
+    const bool fails = told_to_fail(__func__);
     if (p == nullptr) return fails ? last_error : cudaSuccess;
     if (breaks_capture()) return give(cudaErrorStreamCaptureUnsupported);
     const allocation *a = memory_find(p);
@@ -382,8 +391,8 @@ cudaError_t CUDARTAPI cudaHostAlloc(void **p, size_t size, unsigned int) {
 
 /* Waits for the device, as cudaFree. */
 cudaError_t CUDARTAPI cudaFreeHost(void *p) {
-    const bool fails = armed && told_to_fail(__func__);
     std::lock_guard<std::recursive_mutex> guard(lock);
+    const bool fails = told_to_fail(__func__);
     if (p == nullptr) return fails ? last_error : cudaSuccess;
     if (breaks_capture()) return give(cudaErrorStreamCaptureUnsupported);
     if (pinned.erase(p) == 0) return give(cudaErrorInvalidValue);
@@ -411,8 +420,8 @@ cudaError_t CUDARTAPI cudaStreamCreateWithFlags(cudaStream_t *out, unsigned int 
 
 /* A failure injected here, or below, is one that came from earlier work: what is destroyed is gone. */
 cudaError_t CUDARTAPI cudaStreamDestroy(cudaStream_t handle) {
-    const bool fails = armed && told_to_fail(__func__);
     std::lock_guard<std::recursive_mutex> guard(lock);
+    const bool fails = told_to_fail(__func__);
     stream *s = stream_of(handle);
     if (s == nullptr || handle == nullptr) return give(cudaErrorInvalidResourceHandle);
     drain(s);
@@ -459,8 +468,8 @@ cudaError_t CUDARTAPI cudaEventCreateWithFlags(cudaEvent_t *out, unsigned int) {
 }
 
 cudaError_t CUDARTAPI cudaEventDestroy(cudaEvent_t handle) {
-    const bool fails = armed && told_to_fail(__func__);
     std::lock_guard<std::recursive_mutex> guard(lock);
+    const bool fails = told_to_fail(__func__);
     event *e = reinterpret_cast<event *>(handle);
     if (events.erase(e) == 0) return give(cudaErrorInvalidResourceHandle);
     delete e;
@@ -674,6 +683,8 @@ const char *emulation_failed_call(void) {
 void emulation_fail_named(const char *name, int32_t error) {
     fail_name = name != nullptr ? name : "";
     fail_named_with = static_cast<cudaError_t>(error);
+    fail_named_once = false;
+    fail_named_from = named_calls = 0;
 }
 
 int64_t emulation_launches(void) {
@@ -704,6 +715,10 @@ void emulation_machine(int32_t count, int32_t version) {
 
 void emulation_capability(int32_t ten_times) {
     capability = ten_times;
+}
+
+void emulation_memory(int64_t bytes) {
+    memory_limit(bytes);
 }
 
 } // extern "C"

@@ -24,6 +24,7 @@ typedef struct {
     const char *output;      /* standard output goes to this file: /dev/full */
     const char *may_leave;   /* a folder (or file) below which files may be new or other than before */
     const char *environment; /* NAME=VALUE */
+    int maps_much;           /* more than 6 GiB of addresses may be mapped, as the emulated device does */
 } bad_conditions;
 extern bad_conditions bad_now; /* zeroed by bad_setup */
 
@@ -37,6 +38,7 @@ void bad_refused_all(const bad_case *cases, int count);
 
 /* The same program must do it: status 0. Returns what it wrote to stdout; valid until the next command. */
 const char *bad_done(const char *line);
+const char *bad_output(void); /* what the last command wrote to stdout */
 int bad_exists(const char *relative);
 /* Copies a file of the scratch folder, cut or lengthened by zeros to `bytes` (0 and less: this many fewer than it has). */
 void bad_copy(const char *from, const char *to, int64_t bytes);

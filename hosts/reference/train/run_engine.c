@@ -40,6 +40,14 @@ static int check(const dukd_engine *e, const dukd_run_options *o, const dukd_plu
     const int on_cuda = dukd_engine_get_place(e)->device_type == DUKD_DEVICE_CUDA;
     char words[320];
     dukd_failure why = {0};
+    if (on_cuda && o->precision == DUKD_BF16 && !dukd_engine_get_info(e)->bf16) {
+        dukd_fail(
+            &why, DUKD_FAILED,
+            "bf16: the GPU does not compute in it (%s; it needs sm_80 or later): set precision: f32, or "
+            "engine: onednn",
+            dukd_engine_get_info(e)->instruction_set);
+        return refuse(o, "precision", &why, f);
+    }
     if (!plugin) return DUKD_DONE;
     if (on_cuda && is(o->backend, "cpu")) {
         dukd_fail(&why, DUKD_MISUSED,

@@ -58,7 +58,7 @@ int gpu_look(int *devices, dukd_failure *f) {
     if (status == cudaErrorNoDevice || (status == cudaSuccess && *devices == 0))
         return dukd_fail(f, DUKD_FAILED,
                          "there is a driver for CUDA %d.%d, but no CUDA device: none is built in, or "
-                         "CUDA_VISIBLE_DEVICES hides it",
+                         "CUDA_VISIBLE_DEVICES hides it: set that, or use the engine onednn",
                          VERSION(driver));
     return gpu_check((int)status, "counting devices", f);
 }

@@ -94,8 +94,8 @@ static int engine_create(void **out, const dukd_engine_options *options, dukd_en
     e->device = options->device;
     if (e->device < 0) status = gpu_check((int)cudaGetDevice(&e->device), "asking for the current device", f);
     if (status == DUKD_DONE && e->device >= devices)
-        status = dukd_fail(f, DUKD_MISUSED, "there is no CUDA device %d: there are %d, counted from 0",
-                           e->device, devices);
+        status = dukd_fail(f, DUKD_MISUSED, "there is no CUDA device %d: there %s %d, counted from 0",
+                           e->device, devices == 1 ? "is" : "are", devices);
     if (status == DUKD_DONE) status = gpu_enter(e, &before, f);
     if (status != DUKD_DONE) {
         free(e);
@@ -130,9 +130,8 @@ static int network_create(void **out, void *engine, const dukd_graph *g, dukd_pr
     const gpu_engine *e = engine;
     if (precision == DUKD_BF16 && 10 * e->major + e->minor < OLDEST_BF16)
         return dukd_fail(
-            f, DUKD_MISUSED,
-            "bf16 needs a CUDA device of compute capability %d.%d or later, this one has %d.%d: train "
-            "and test in f32 here",
+            f, DUKD_FAILED,
+            "bf16 needs a CUDA device of compute capability %d.%d or later, this one has %d.%d: use f32 here",
             OLDEST_BF16 / 10, OLDEST_BF16 % 10, e->major, e->minor);
     gpu_network *n = calloc(1, sizeof *n);
     if (!n) return dukd_fail_memory(f, "a network", sizeof *n);
