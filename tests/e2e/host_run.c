@@ -254,6 +254,42 @@ void host_same_metrics(const char *a, const char *b) {
     free(y);
 }
 
+/* The numbers of line `line` whose keys begin with "l_"; their number, or -1: there is no such line. */
+static int losses_of(const char *text, int line, double *out, int room) {
+    int count = 0;
+    while (line-- > 0 && text) text = strchr(text, '\n') ? strchr(text, '\n') + 1 : NULL;
+    const char *end = text ? strchr(text, '\n') : NULL;
+    if (!end) return -1;
+    for (const char *p = text; (p = strstr(p, "\"l_")) && p < end && count < room; p++) {
+        const char *colon = strchr(p, ':');
+        assert_non_null(colon);
+        out[count++] = strtod(colon + 1, NULL);
+    }
+    return count;
+}
+
+double host_losses_apart(const char *a, const char *b, int steps) {
+    enum { ROOM = 16 };
+    char *text = strdup(host_load(a));
+    const char *other = host_load(b);
+    double worst = 0, x[ROOM], y[ROOM];
+    int seen = 0;
+    assert_non_null(text);
+    for (int line = 0;; line++) { /* those of a validation have none */
+        const int count = losses_of(text, line, x, ROOM);
+        assert_int_equal(losses_of(other, line, y, ROOM), count);
+        if (count < 0) break;
+        seen += count > 0;
+        for (int i = 0; i < count; i++) {
+            const double gap = fabs(x[i] - y[i]) / fabs(x[i]);
+            if (!(gap <= worst)) worst = gap;
+        }
+    }
+    assert_int_equal(seen, steps);
+    free(text);
+    return worst;
+}
+
 double host_json_number(const char *relative, const char *key) {
     char quoted[128];
     const char *text = host_load(relative);

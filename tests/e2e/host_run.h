@@ -41,6 +41,8 @@ int host_exists(const char *relative);
 void host_same_tensors(const char *a, const char *b);
 /* Two metrics.jsonl are the same but for seconds. */
 void host_same_metrics(const char *a, const char *b);
+/* The largest relative difference of any loss between two metrics.jsonl, which must both have `steps` lines with losses. */
+double host_losses_apart(const char *a, const char *b, int steps);
 /* The number after "KEY": in a JSON file, in its section "cost" or after it where the key is there; NaN where there is none. */
 double host_json_number(const char *relative, const char *key);
 

@@ -1,5 +1,4 @@
 /* dukd-host trains with engine: cuda as on the processor: on the emulated device, with the plugin's CUDA backend there as well. */
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,40 +21,6 @@ static int setup(void **state) {
     return setenv("DUKD_ENGINE_CUDA", CUDA_ENGINE, 1) || host_setup(state);
 }
 
-/* The numbers of line `line` of a metrics.jsonl whose keys begin with "l_"; their number. */
-static int losses_of(const char *text, int line, double *out, int room) {
-    int count = 0;
-    while (line-- > 0 && text) text = strchr(text, '\n') ? strchr(text, '\n') + 1 : NULL;
-    const char *end = text ? strchr(text, '\n') : NULL;
-    for (const char *p = text; p && end && (p = strstr(p, "\"l_")) && p < end && count < room; p++) {
-        const char *colon = strchr(p, ':');
-        assert_non_null(colon);
-        out[count++] = strtod(colon + 1, NULL);
-    }
-    return count;
-}
-
-/* The largest relative difference of any loss in the first STEPS lines. */
-static double worst_loss(const char *host, const char *device) {
-    char *text = strdup(host_load(host));
-    const char *other = host_load(device);
-    double worst = 0;
-    int steps = 0;
-    for (int line = 0; line < 2 * STEPS; line++) { /* those of a validation have none */
-        double a[16], b[16];
-        const int count = losses_of(text, line, a, 16);
-        assert_int_equal(losses_of(other, line, b, 16), count);
-        steps += count > 0;
-        for (int i = 0; i < count; i++) {
-            const double gap = fabs(a[i] - b[i]) / fabs(a[i]);
-            if (!(gap <= worst)) worst = gap;
-        }
-    }
-    assert_int_equal(steps, STEPS);
-    free(text);
-    return worst;
-}
-
 /* Twenty steps on both; the losses agree to the bound at each. */
 static void compare(const char *file, double bound, const char *const *more) {
     const char *args[40] = {
@@ -70,7 +35,7 @@ static void compare(const char *file, double bound, const char *const *more) {
     args[count] = NULL;
     host_run(0, args);
     assert_non_null(strstr(host_load("experiments/cuda/run.json"), "\"name\": \"cuda\""));
-    const double worst = worst_loss(METRICS("host"), METRICS("cuda"));
+    const double worst = host_losses_apart(METRICS("host"), METRICS("cuda"), STEPS);
     print_message("%s: losses of %d steps agree to %.1e\n", file, STEPS, worst);
     if (!(worst <= bound)) fail_msg("losses differ by %.1e, at most %.1e wanted", worst, bound);
 }
@@ -119,7 +84,7 @@ static void ranks_join(const char *const *more) {
     args[batch] = "datasets.train.batch_size_per_gpu=2";
     host_run_ranks(2, 0, args);
     assert_null(strstr(host_load("experiments/cuda/train_cuda.log"), "in the processor's memory"));
-    const double worst = worst_loss(METRICS("host"), METRICS("cuda"));
+    const double worst = host_losses_apart(METRICS("host"), METRICS("cuda"), STEPS);
     print_message("two ranks: losses of %d steps agree with one's to %.1e\n", STEPS, worst);
     if (!(worst <= 1e-5)) fail_msg("losses differ by %.1e", worst);
 }
