@@ -15,7 +15,11 @@
 
 #include "cuda_engine/engine_bench.h"
 #include "cuda_engine/engine_net.h"
+#ifdef GPU_ON_DEVICE
+#include "cuda_engine/no_emulation.h"
+#else
 #include "emulation.h"
+#endif
 #include "engine/arrays.h"
 #include "support/compare.h"
 #include "support/fill.h"

@@ -10,7 +10,11 @@
 #include <cmocka.h>
 
 #include "cuda_engine/engine_bench.h"
+#ifdef GPU_ON_DEVICE
+#include "cuda_engine/no_emulation.h"
+#else
 #include "emulation.h"
+#endif
 #include "engine/arrays.h"
 #include "engine/recording.h"
 #include "engine/transfers.h"

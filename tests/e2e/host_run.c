@@ -91,6 +91,11 @@ int host_teardown(void **state) {
 #endif
 enum { ARGUMENTS = 80 };
 
+int host_gpus(void) {
+    const char *count = getenv("DUKD_TEST_DEVICES");
+    return count ? atoi(count) : 0;
+}
+
 int host_has_ranks(void) {
     if (DUKD_MPIEXEC[0]) return 1;
     print_message("SKIP: this build has no MPI module (libopenmpi-dev or libmpich-dev, with mpirun)\n");

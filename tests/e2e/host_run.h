@@ -29,6 +29,8 @@ void host_run(int status, const char *const *args);
 /* The same by `ranks` processes. */
 void host_run_ranks(int32_t ranks, int status, const char *const *args);
 #define RANKS(ranks, status, ...) host_run_ranks(ranks, status, (const char *const[]){__VA_ARGS__, NULL})
+/* GPUs that the test is to use, as tests/cuda_engine/on_gpu.c says; 0: the emulated device, or none. */
+int host_gpus(void);
 int host_has_ranks(void); /* 0: this build has no MPI, which is printed as a reason to skip */
 
 const char *host_output(void); /* of the last process: stdout and stderr together */

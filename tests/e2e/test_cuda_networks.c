@@ -60,19 +60,27 @@ static void agree(const char *precision, double bound) {
     assert_non_null(strstr(host_load("experiments/cuda/run.json"), "\"name\": \"cuda\""));
     const double apart = host_losses_apart(METRICS("host"), METRICS("cuda"), STEPS);
     print_message("%s: losses of %d steps agree to %.1e\n", precision, STEPS, apart);
+    if (host_gpus())
+        bound = bound < 1e-3 ? 1e-3 : 4e-2; /* guesses: no GPU has been at hand (see test_cuda.c) */
     if (!(apart <= bound)) fail_msg("losses differ by %.1e, at most %.1e wanted", apart, bound);
 }
 
-/* Is there bf16 on this processor, to compare with? */
-static int has_bf16(void) {
-    const char *const args[] = {"train",          "teach.yml", "-q",         "--set",
-                                "precision=bf16", "--set",     "name=probe", NULL};
+/* Is there bf16 on this processor and on this GPU, to be compared? */
+static int has_bf16_on(const char *engine) {
+    const char *const args[] = {"train",      "teach.yml", "-q",   "--set",    "precision=bf16", "--set",
+                                "name=probe", "--set",     engine, "--plugin", CUDA_PLUGIN,      NULL};
     host_process p = {0};
     host_start(&p, args);
     if (!host_wait(&p)) return 1;
-    if (!strstr(host_output(), "bf16 needs a processor")) fail_msg("%s", host_output());
-    print_message("SKIP: this processor has no bf16 to compare with\n");
+    if (!strstr(host_output(), "bf16 needs a processor") &&
+        !strstr(host_output(), "the GPU does not compute in it"))
+        fail_msg("%s", host_output());
+    print_message("SKIP: there is no bf16 to compare: %s", host_output());
     return 0;
+}
+
+static int has_bf16(void) {
+    return has_bf16_on("engine=onednn") && (!host_gpus() || has_bf16_on("engine=cuda"));
 }
 
 static void swinir(void **state) {
@@ -111,7 +119,8 @@ static void tf32_only_where_it_is_asked_for(void **state) {
     host_same_metrics(METRICS("unsaid"), METRICS("off"));
     const double apart = host_losses_apart(METRICS("off"), METRICS("on"), STEPS);
     print_message("tf32: losses of %d steps change by %.1e\n", STEPS, apart);
-    assert_true(apart > 1e-6 && apart < 2e-2);
+    assert_true(apart < 2e-2);
+    if (!host_gpus()) assert_true(apart > 1e-6); /* of so small a network cuDNN may compute nothing in TF32 */
 }
 
 int main(void) {

@@ -86,7 +86,7 @@ static void from_one_engine_to_the_other(void **state) {
     for (int i = 0; i < 2; i++) {
         const double apart = host_losses_apart(METRICS("host"), others[i], STEPS);
         print_message("%s: losses of %d steps agree to %.1e\n", others[i], STEPS, apart);
-        assert_true(apart <= 1e-5);
+        assert_true(apart <= (host_gpus() ? 1e-3 : 1e-5)); /* a GPU: see test_cuda.c */
     }
 }
 

@@ -233,6 +233,13 @@ int dukd_bench_gpu_step(const dukd_bench_gpu *g, int bf16, int tf32, dukd_failur
     b->type = bf16 ? DUKD_TYPE_BF16 : DUKD_TYPE_F32;
     b->tf32 = tf32;
     int status = dukd_engine_open(&s.engine, &options, f);
+    if (!status && bf16 && !dukd_engine_get_info(s.engine)->bf16) {
+        printf("step bf16: skipped, this GPU does not compute in it (%s)\n",
+               dukd_engine_get_info(s.engine)->instruction_set);
+        bare_free(b);
+        step_free(&s);
+        return DUKD_DONE;
+    }
     if (!status) status = compile(&s, bf16 ? DUKD_BF16 : DUKD_F32, f);
     if (!status) status = gpu_libraries_open(&b->libraries, g->stream, f);
     if (!status) status = add_bare(b, &s, f);

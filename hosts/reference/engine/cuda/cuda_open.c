@@ -37,11 +37,11 @@ static int find_module(char *path, size_t room, dukd_failure *f) {
         const int written = snprintf(path, room, "%s%s/" DUKD_GPU_MODULE_FILE, folder, places[i]);
         if (written > 0 && (size_t)written < room && access(path, F_OK) == 0) return DUKD_DONE;
     }
-    return dukd_fail(
-        f, DUKD_FAILED,
-        "the CUDA engine is not built: there is no " DUKD_GPU_MODULE_FILE
-        " beside the program or in ../lib; build it with the CUDA toolkit (nvcc), or name it in the "
-        "environment's " DUKD_GPU_MODULE_VARIABLE);
+    return dukd_fail(f, DUKD_FAILED,
+                     "the CUDA engine is not built: there is no " DUKD_GPU_MODULE_FILE
+                     " beside the program or in ../lib; build it with the CUDA toolkit (nvcc) and cuDNN 9's "
+                     "headers, or name "
+                     "it in the environment's " DUKD_GPU_MODULE_VARIABLE);
 }
 
 static int is_of_this_build(const dukd_gpu_module_table *t) {
