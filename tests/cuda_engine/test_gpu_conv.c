@@ -17,7 +17,8 @@ enum {
     DOUBLES_NO_MIXED = 8,
     DOUBLES_NO_HEURISTICS = 16,
     DOUBLES_NO_PRODUCT = 64,
-    DOUBLES_NO_MIXED_BIAS = 128
+    DOUBLES_NO_MIXED_BIAS = 128,
+    DOUBLES_NO_NARROW = 512
 };
 static void doubles_refuse(int32_t what) {
     (void)what;
@@ -60,7 +61,8 @@ static const int32_t devices[] = {
     DOUBLES_NO_MIXED_BIAS | DOUBLES_NO_MIXED,
     DOUBLES_NO_FUSED_ADDEND | DOUBLES_NO_MIXED_BIAS | DOUBLES_NO_PRODUCT,
     DOUBLES_NO_PRODUCT,
-    DOUBLES_NO_PRODUCT | DOUBLES_NO_FUSION | DOUBLES_NO_BETA | DOUBLES_NO_MIXED | DOUBLES_NO_HEURISTICS,
+    DOUBLES_NO_PRODUCT | DOUBLES_NO_FUSION | DOUBLES_NO_BETA | DOUBLES_NO_MIXED | DOUBLES_NO_NARROW |
+        DOUBLES_NO_HEURISTICS,
 };
 #ifdef GPU_ON_DEVICE
 enum { DEVICES = 1 };
@@ -80,7 +82,8 @@ static gpu_conv_spec spec_of(int shape, gpu_conv_kind kind, dukd_type type) {
 /* A convolution's tensors, on both sides; w as images of its outputs. */
 typedef struct {
     gpu_pair x, w, d, addend;
-    gpu_floats bias, dw;
+    gpu_floats bias;
+    gpu_pair narrow_bias;
     double *vx, *vw, *vd;
 } operands;
 
@@ -96,7 +99,9 @@ static operands make_operands(const gpu_conv_spec *s, uint64_t seed) {
         .addend = gpu_random(d, s->type, seed + 3, -1, 1),
         .bias = gpu_floats_random(s->out_channels, seed + 4, -1, 1),
     };
-    o.dw = gpu_floats_empty(gpu_count(&o.w.host));
+    o.narrow_bias = gpu_empty((gpu_size){1, s->out_channels, 1, 1}, DUKD_TYPE_BF16);
+    for (int32_t c = 0; c < s->out_channels; c++) gpu_set(&o.narrow_bias.host, c, (double)o.bias.host[c]);
+    gpu_push(&o.narrow_bias);
     o.vx = gpu_values(&o.x.host);
     o.vw = gpu_values(&o.w.host);
     o.vd = gpu_values(&o.d.host);
@@ -104,10 +109,9 @@ static operands make_operands(const gpu_conv_spec *s, uint64_t seed) {
 }
 
 static void free_operands(operands *o) {
-    gpu_pair *pairs[] = {&o->x, &o->w, &o->d, &o->addend};
+    gpu_pair *pairs[] = {&o->x, &o->w, &o->d, &o->addend, &o->narrow_bias};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) gpu_pair_free(pairs[i]);
     gpu_floats_free(&o->bias);
-    gpu_floats_free(&o->dw);
     free(o->vx);
     free(o->vw);
     free(o->vd);
@@ -147,13 +151,15 @@ static void check_forward(gpu_conv_spec s, operands *o, const double *bare, adde
         want[i] = conv_reference_rest(&s, bare[i], s.has_bias ? o->bias.host[i % s.out_channels] : 0,
                                       s.has_addend ? gpu_get(&o->addend.host, i) : 0);
     if (addend == IN_PLACE) gpu_upload(out.device.data, o->addend.host.data, count * dukd_type_bytes(s.type));
-    run(&s, (gpu_conv_operands){.x = o->x.device.data,
-                                .w = o->w.device.data,
-                                .bias = s.has_bias ? o->bias.device : NULL,
-                                .addend = addend == NO_ADDEND ? NULL
-                                          : addend == APART   ? o->addend.device.data
-                                                              : out.device.data,
-                                .out = out.device.data});
+    run(&s, (gpu_conv_operands){
+                .x = o->x.device.data,
+                .w = o->w.device.data,
+                .bias = s.has_bias ? o->bias.device : NULL,
+                .narrow_bias = s.has_bias && s.type == DUKD_TYPE_BF16 ? o->narrow_bias.device.data : NULL,
+                .addend = addend == NO_ADDEND ? NULL
+                          : addend == APART   ? o->addend.device.data
+                                              : out.device.data,
+                .out = out.device.data});
     char name[128];
     (void)snprintf(name, sizeof name, "%d to %d, side %d, bias %d, act %d slope %g, addend %d", s.in_channels,
                    s.out_channels, s.side, s.has_bias, s.act, (double)s.slope, addend);
@@ -199,13 +205,27 @@ static void check_data_gradient(gpu_conv_spec s, operands *o, const double *want
     gpu_pair_free(&dx);
 }
 
+/* In f32, or rounded once to bf16. */
+static void check_weights_gradient(gpu_conv_spec s, operands *o, const double *want) {
+    dukd_failure f = {0};
+    gpu_conv *c = NULL;
+    if (gpu_conv_create(&c, libraries, &s, &f) != DUKD_DONE) fail_msg("%s", f.message);
+    const dukd_type type = gpu_conv_gradient_type(c);
+    gpu_conv_destroy(c);
+    assert_true(type == DUKD_TYPE_F32 || s.type == DUKD_TYPE_BF16);
+    gpu_pair dw = gpu_empty((gpu_size){s.out_channels, s.in_channels / s.groups, s.side, s.side}, type);
+    run(&s, (gpu_conv_operands){.x = o->x.device.data, .d = o->d.device.data, .out = dw.device.data});
+    gpu_check("weights gradient", &dw, want, 1e-6);
+    gpu_pair_free(&dw);
+}
+
 static void test_gradients(void **state) {
     (void)state;
     for (int shape = 0; shape < SHAPES; shape++) {
         for (int type = 0; type < 2; type++) {
             gpu_conv_spec s = spec_of(shape, GPU_CONV_DATA_GRADIENT, (dukd_type)type);
             operands o = make_operands(&s, (uint64_t)shape * 10 + 5);
-            double *dx = gpu_doubles(gpu_count(&o.x.host)), *dw = gpu_doubles(o.dw.count);
+            double *dx = gpu_doubles(gpu_count(&o.x.host)), *dw = gpu_doubles(gpu_count(&o.w.host));
             conv_reference_data(&s, dx, o.vd, o.vw);
             conv_reference_weights(&s, dw, o.vx, o.vd);
             for (int device = 0; device < DEVICES; device++) {
@@ -215,8 +235,7 @@ static void test_gradients(void **state) {
                     check_data_gradient(s, &o, dx, devices[device]);
                 s.has_addend = 0;
                 s.kind = GPU_CONV_WEIGHTS_GRADIENT;
-                run(&s, (gpu_conv_operands){.x = o.x.device.data, .d = o.d.device.data, .out = o.dw.device});
-                gpu_check_floats("weights gradient", &o.dw, dw, 1e-6);
+                check_weights_gradient(s, &o, dw);
             }
             doubles_refuse(0);
             free(dx);

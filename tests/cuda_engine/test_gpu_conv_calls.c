@@ -29,8 +29,9 @@ static gpu_conv_spec spec_of(gpu_conv_kind kind, int32_t side, dukd_type type) {
 
 /* Operands of a specification and what comes out, in the order of the output. */
 typedef struct {
-    gpu_pair x, w, d, addend, out;
-    gpu_floats bias, dw;
+    gpu_pair x, w, d, addend, out, narrow_bias;
+    gpu_pair dw; /* memory for f32; of the type that the convolution says */
+    gpu_floats bias;
     double *want;
 } fixture;
 
@@ -44,7 +45,10 @@ static fixture make(const gpu_conv_spec *s) {
                  .addend = gpu_random(d, s->type, 4, -1, 1),
                  .out = gpu_random(s->kind == GPU_CONV_DATA_GRADIENT ? x : d, s->type, 5, -1, 1),
                  .bias = gpu_floats_random(s->out_channels, 6, -1, 1)};
-    t.dw = gpu_floats_empty(gpu_count(&t.w.host));
+    t.dw = gpu_empty(w, DUKD_TYPE_F32);
+    t.narrow_bias = gpu_empty((gpu_size){1, s->out_channels, 1, 1}, DUKD_TYPE_BF16);
+    for (int32_t c = 0; c < s->out_channels; c++) gpu_set(&t.narrow_bias.host, c, (double)t.bias.host[c]);
+    gpu_push(&t.narrow_bias);
     double *vx = gpu_values(&t.x.host), *vw = gpu_values(&t.w.host), *vd = gpu_values(&t.d.host);
     if (s->kind == GPU_CONV_FORWARD) {
         t.want = gpu_doubles(gpu_count(&t.d.host));
@@ -58,7 +62,7 @@ static fixture make(const gpu_conv_spec *s) {
         for (int64_t i = 0; s->has_addend && i < gpu_count(&t.x.host); i++)
             t.want[i] += gpu_get(&t.out.host, i);
     } else {
-        t.want = gpu_doubles(t.dw.count);
+        t.want = gpu_doubles(gpu_count(&t.w.host));
         conv_reference_weights(s, t.want, vx, vd);
     }
     free(vx);
@@ -68,10 +72,9 @@ static fixture make(const gpu_conv_spec *s) {
 }
 
 static void unmake(fixture *t) {
-    gpu_pair *pairs[] = {&t->x, &t->w, &t->d, &t->addend, &t->out};
+    gpu_pair *pairs[] = {&t->x, &t->w, &t->d, &t->addend, &t->out, &t->narrow_bias, &t->dw};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) gpu_pair_free(pairs[i]);
     gpu_floats_free(&t->bias);
-    gpu_floats_free(&t->dw);
     free(t->want);
 }
 
@@ -81,15 +84,20 @@ static gpu_conv_operands operands_of(const gpu_conv_spec *s, const fixture *t, v
         .w = t->w.device.data,
         .d = t->d.device.data,
         .bias = s->has_bias ? t->bias.device : NULL,
+        .narrow_bias = s->has_bias && s->type == DUKD_TYPE_BF16 ? t->narrow_bias.device.data : NULL,
         .addend = s->kind == GPU_CONV_FORWARD && s->has_addend ? t->addend.device.data : NULL,
-        .out = s->kind == GPU_CONV_WEIGHTS_GRADIENT ? (void *)t->dw.device : t->out.device.data,
+        .out = s->kind == GPU_CONV_WEIGHTS_GRADIENT ? t->dw.device.data : t->out.device.data,
         .workspace = workspace};
+}
+
+static void note_type(const gpu_conv_spec *s, fixture *t, const gpu_conv *c) {
+    if (s->kind == GPU_CONV_WEIGHTS_GRADIENT) t->dw.host.type = t->dw.device.type = gpu_conv_gradient_type(c);
 }
 
 static void check(const gpu_conv_spec *s, const fixture *t, const char *name) {
     const double tolerance = s->type == DUKD_TYPE_BF16 ? 1. / 256 : 1e-6;
     if (s->kind == GPU_CONV_WEIGHTS_GRADIENT) {
-        gpu_check_floats(name, &t->dw, t->want, 1e-6);
+        gpu_check(name, &t->dw, t->want, 1e-6);
     } else {
         gpu_check(name, &t->out, t->want, tolerance);
     }
@@ -112,6 +120,7 @@ static const struct {
     {GPU_CONV_DATA_GRADIENT, 3, DUKD_TYPE_BF16, DOUBLES_NO_BETA},
     {GPU_CONV_DATA_GRADIENT, 1, DUKD_TYPE_F32, 0},
     {GPU_CONV_WEIGHTS_GRADIENT, 3, DUKD_TYPE_BF16, DOUBLES_NO_MIXED},
+    {GPU_CONV_WEIGHTS_GRADIENT, 3, DUKD_TYPE_BF16, DOUBLES_NO_MIXED | DOUBLES_NO_NARROW},
     {GPU_CONV_WEIGHTS_GRADIENT, 1, DUKD_TYPE_BF16, 0},
 };
 enum { CASES = sizeof cases / sizeof *cases };
@@ -125,13 +134,14 @@ static gpu_conv_spec case_of(int i) {
 }
 
 /* Opens, makes, runs, closes: everything that a session does with the libraries. */
-static int whole(const gpu_conv_spec *s, const fixture *t, dukd_failure *f) {
+static int whole(const gpu_conv_spec *s, fixture *t, dukd_failure *f) {
     gpu_libraries *l = NULL;
     gpu_conv *c = NULL;
     void *workspace = NULL;
     int status = gpu_libraries_open(&l, gpu_stream(), f);
     if (status == DUKD_DONE) status = gpu_conv_create(&c, l, s, f);
     if (status == DUKD_DONE) {
+        note_type(s, t, c);
         workspace = gpu_alloc(gpu_conv_workspace(c));
         const gpu_conv_operands o = operands_of(s, t, workspace);
         status = gpu_conv_run(c, &o, f);
@@ -193,6 +203,7 @@ static void test_launch_failures(void **state) {
             doubles_refuse(cases[i].refuse);
             assert_int_equal(gpu_libraries_open(&l, gpu_stream(), &f), DUKD_DONE);
             assert_int_equal(gpu_conv_create(&c, l, &s, &f), DUKD_DONE);
+            note_type(&s, &t, c);
             void *workspace = gpu_alloc(gpu_conv_workspace(c));
             const gpu_conv_operands o = operands_of(&s, &t, workspace);
             emulation_arm(at, cudaErrorLaunchFailure);
@@ -227,6 +238,7 @@ static void test_capture(void **state) {
         doubles_refuse(cases[i].refuse);
         assert_int_equal(gpu_libraries_open(&l, stream, &f), DUKD_DONE);
         assert_int_equal(gpu_conv_create(&c, l, &s, &f), DUKD_DONE);
+        note_type(&s, &t, c);
         void *workspace = gpu_alloc(gpu_conv_workspace(c));
         const gpu_conv_operands o = operands_of(&s, &t, workspace);
         gpu_wait();
@@ -282,6 +294,8 @@ static void test_choices(void **state) {
         {GPU_CONV_DATA_GRADIENT, 1, DUKD_TYPE_F32, 0, 0, 0, 1, 0, 0, CUBLASLT_EPILOGUE_DEFAULT,
          CUBLAS_COMPUTE_32F},
         {GPU_CONV_WEIGHTS_GRADIENT, 3, DUKD_TYPE_BF16, 0, DOUBLES_NO_MIXED, 1, 0, 1, FIRST_TENSOR_CORE, 0, 0},
+        {GPU_CONV_WEIGHTS_GRADIENT, 3, DUKD_TYPE_BF16, 0, DOUBLES_NO_MIXED | DOUBLES_NO_NARROW, 1, 0, 1,
+         FIRST_TENSOR_CORE, 0, 0},
         {GPU_CONV_WEIGHTS_GRADIENT, 1, DUKD_TYPE_BF16, 0, 0, 0, 1, 0, 0, CUBLASLT_EPILOGUE_DEFAULT,
          CUBLAS_COMPUTE_32F},
     };

@@ -362,27 +362,69 @@ static void check_mul_back_channels(gpu_size z, dukd_type type) {
     gpu_pair_free(&db);
 }
 
-static void check_channel_sums(gpu_size z, dukd_type type) {
-    gpu_pair x = gpu_random(z, type, 1, -1, 2);
-    gpu_floats out = gpu_floats_random(z.channels, 2, -1, 1);
-    const int64_t bytes = gpu_channel_sums_scratch(&x.device);
-    void *scratch = gpu_alloc(bytes);
-    double *want = gpu_doubles(z.channels);
-    for (int64_t i = 0; i < gpu_count(&x.host); i++) want[i % z.channels] += .25 * gpu_get(&x.host, i);
-    for (int64_t c = 0; c < z.channels; c++) want[c] += (double)out.host[c];
-    GPU_OK(gpu_channel_sums(gpu_stream(), out.device, &x.device, .25f, scratch));
-    gpu_check_floats("channel sums", &out, want, 1e-6);
-    gpu_set(&x.host, gpu_count(&x.host) - 1, NAN); /* is seen, in its channel alone */
-    gpu_push(&x);
-    for (int64_t c = 0; c < z.channels; c++)
-        want[c] = 2 * want[c] - (double)out.host[c] + (double)out.host[c];
-    GPU_OK(gpu_channel_sums(gpu_stream(), out.device, &x.device, .25f, scratch));
-    gpu_floats_pull(&out);
-    for (int64_t c = 0; c < z.channels; c++) assert_true(isnan(out.host[c]) == (c == z.channels - 1));
+/* The parts' sum for each channel, in double. */
+static void check_parts(const char *name, gpu_floats *parts, const dukd_tensor *x, const double *values) {
+    double *want = gpu_doubles(x->channels);
+    gpu_floats sums = gpu_floats_empty(x->channels);
+    gpu_floats_pull(parts);
+    for (int32_t c = 0; c < x->channels; c++) {
+        double sum = 0;
+        for (int64_t i = c; i < parts->count; i += x->channels) sum += (double)parts->host[i];
+        sums.host[c] = (float)sum;
+    }
+    gpu_floats_push(&sums);
+    for (int64_t i = 0; i < gpu_count(x); i++) want[i % x->channels] += values[i];
+    gpu_check_floats(name, &sums, want, 1e-6);
     free(want);
-    gpu_free(scratch);
-    gpu_floats_free(&out);
+    gpu_floats_free(&sums);
+}
+
+static gpu_floats parts_for(const dukd_tensor *x) {
+    return gpu_floats_empty((int64_t)gpu_channel_part_count(x) * x->channels);
+}
+
+static void check_channel_parts(gpu_size z, dukd_type type) {
+    gpu_pair x = gpu_random(z, type, 1, -1, 2);
+    gpu_floats parts = parts_for(&x.device);
+    double *values = gpu_values(&x.host);
+    GPU_OK(gpu_channel_parts(gpu_stream(), parts.device, &x.device));
+    check_parts("channel parts", &parts, &x.host, values);
+    gpu_set(&x.host, gpu_count(&x.host) - 1, NAN); /* is seen, in its channel and part alone */
+    gpu_push(&x);
+    GPU_OK(gpu_channel_parts(gpu_stream(), parts.device, &x.device));
+    gpu_floats_pull(&parts);
+    for (int64_t i = 0; i < parts.count; i++) assert_true(isnan(parts.host[i]) == (i == parts.count - 1));
+    free(values);
+    gpu_floats_free(&parts);
     gpu_pair_free(&x);
+}
+
+/* ReLU's gradient with the parts of sums, alone and beside another tensor's. */
+static void check_relu_parts(gpu_size z, dukd_type type) {
+    static const float both[] = {0, .2f};
+    const gpu_size others[] = {{z.images, z.channels, z.height, z.width}, {1, z.channels, 7, 41}};
+    for (int k = 0; k < 6; k++) { /* two slopes; no other, one alike, one of another size */
+        const float slope = both[k % 2];
+        gpu_pair d = gpu_random(z, type, 1, -1, 2), y = gpu_random(z, type, 2, -1, 1),
+                 other = gpu_random(others[k / 4], type, 3, -1, 2);
+        gpu_floats parts = parts_for(&d.device), other_parts = parts_for(&other.device);
+        double *want = gpu_values(&d.host), *mask = gpu_values(&y.host), *beside = gpu_values(&other.host);
+        for (int64_t i = 0; i < gpu_count(&d.host); i++)
+            if (!(mask[i] > 0)) want[i] *= (double)slope;
+        GPU_OK(gpu_leaky_relu_back_parts(gpu_stream(), &d.device, &y.device, slope, parts.device,
+                                         k / 2 ? &other.device : NULL, k / 2 ? other_parts.device : NULL));
+        gpu_check("masked", &d, want, 1e-6);
+        check_parts("parts of what is masked", &parts, &d.host, want);
+        if (k / 2) check_parts("parts of the other", &other_parts, &other.host, beside);
+        free(want);
+        free(mask);
+        free(beside);
+        gpu_floats_free(&parts);
+        gpu_floats_free(&other_parts);
+        gpu_pair_free(&d);
+        gpu_pair_free(&y);
+        gpu_pair_free(&other);
+    }
 }
 
 typedef struct {
@@ -483,38 +525,39 @@ static void test_channels(void **state) {
 static void test_sums(void **state) {
     (void)state;
     gpu_for_each(EACH_SIZE, check_mul_back_channels);
-    gpu_for_each(EACH_SIZE, check_channel_sums);
-    gpu_for_each(EACH_LARGE, check_channel_sums);
-    gpu_for_each(&(gpu_size){1, 20, 1, 127}, 1, check_channel_sums); /* a part of 128 pixels and one less */
+    gpu_for_each(EACH_SIZE, check_channel_parts);
+    gpu_for_each(EACH_LARGE, check_channel_parts);
+    gpu_for_each(&(gpu_size){1, 20, 1, 127}, 1, check_channel_parts); /* a part of 128 pixels and one less */
+    gpu_for_each(EACH_SIZE, check_relu_parts);
+    gpu_for_each(&(gpu_size){1, 20, 1, 129}, 1, check_relu_parts);
     check_mul_back_channels((gpu_size){3, 64, 41, 37}, DUKD_TYPE_F32);
     check_mul_back_channels((gpu_size){1100, 2, 1, 3}, DUKD_TYPE_F32); /* more images than rows of a grid */
     check_mul_back_channels(large[2], DUKD_TYPE_BF16);
 }
 
-/* The same bits from run to run, whatever lay in the scratch. */
+/* The same bits from run to run, whatever lay in the memory of the parts. */
 static void test_same_bits(void **state) {
     gpu_pair x = gpu_random((gpu_size){2, 20, 61, 59}, DUKD_TYPE_F32, 1, -1, 1);
-    float first[20];
+    const int64_t count = (int64_t)gpu_channel_part_count(&x.device) * 20;
+    float *first = malloc((size_t)count * sizeof *first);
     (void)state;
+    assert_non_null(first);
     for (int run = 0; run < 3; run++) {
-        gpu_floats out = gpu_floats_empty(20),
-                   scratch = gpu_floats_random(gpu_channel_sums_scratch(&x.device) / 4, (uint64_t)run, -9, 9);
-        memset(out.host, 0, sizeof first);
-        gpu_floats_push(&out);
-        GPU_OK(gpu_channel_sums(gpu_stream(), out.device, &x.device, 1, scratch.device));
-        gpu_floats_pull(&out);
-        if (run == 0) memcpy(first, out.host, sizeof first);
-        assert_memory_equal(first, out.host, sizeof first);
-        gpu_floats_free(&out);
-        gpu_floats_free(&scratch);
+        gpu_floats parts = gpu_floats_random(count, (uint64_t)run, -9, 9);
+        GPU_OK(gpu_channel_parts(gpu_stream(), parts.device, &x.device));
+        gpu_floats_pull(&parts);
+        if (run == 0) memcpy(first, parts.host, (size_t)count * sizeof *first);
+        assert_memory_equal(first, parts.host, (size_t)count * sizeof *first);
+        gpu_floats_free(&parts);
     }
+    free(first);
     gpu_pair_free(&x);
 }
 
 /* ---------------------------------------------------------------- nothing to do, and failures */
 
-static dukd_tensor the_tensor; /* of 4 elements */
-static gpu_floats given;       /* its memory, and 12 zeros more */
+static dukd_tensor the_tensor, the_other; /* of 4 elements */
+static gpu_floats given; /* 16 zeros: the first is the tensor's memory, the other's is in the middle */
 
 static int every_call(int64_t i, void *stream) {
     float *f = given.device + 4;
@@ -554,16 +597,22 @@ static int every_call(int64_t i, void *stream) {
         return gpu_copy_channels(stream, t, 0, t, 0, 1, 0);
     case 16:
         return gpu_epilogue(stream, t, t, NULL, DUKD_ACT_NONE, 0, NULL);
+    case 17:
+        return gpu_channel_parts(stream, f, t);
+    case 18:
+        return gpu_leaky_relu_back_parts(stream, t, t, 0, f, NULL, NULL);
     default:
-        return gpu_channel_sums(stream, f, t, 1, f + 4);
+        return gpu_leaky_relu_back_parts(stream, t, t, 0, f, &the_other, f + 8);
     }
 }
-enum { CALLS = 18 };
+enum { CALLS = 20 };
 
 static void test_failures(void **state) {
     (void)state;
     given = gpu_floats_zeros(16);
     the_tensor = (dukd_tensor){.data = given.device, .images = 1, .channels = 4, .height = 1, .width = 1};
+    the_other = the_tensor;
+    the_other.data = given.device + 8;
     gpu_check_failures(every_call, CALLS);
     gpu_floats_free(&given);
 }
@@ -571,8 +620,8 @@ static void test_failures(void **state) {
 static void test_nothing(void **state) {
     (void)state;
     given = gpu_floats_zeros(16);
-    the_tensor = (dukd_tensor){.channels = 4, .height = 1, .width = 1};
-    assert_int_equal(gpu_channel_sums_scratch(&the_tensor), 0);
+    the_tensor = the_other = (dukd_tensor){.channels = 4, .height = 1, .width = 1};
+    assert_int_equal(gpu_channel_part_count(&the_tensor), 0);
     for (int64_t i = 0; i < CALLS; i++) GPU_OK(every_call(i, gpu_stream()));
     gpu_wait();
     gpu_floats_free(&given);

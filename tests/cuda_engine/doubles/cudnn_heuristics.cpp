@@ -58,6 +58,9 @@ bool supported(const node &graph) {
         } else if (read_conv(*op, &parts) && read_shape(*parts.x, &x) && read_shape(*parts.w, &w)) {
             if ((refused & DOUBLES_NO_BETA) != 0 && parts.beta != 0) return false;
             if ((refused & DOUBLES_NO_MIXED) != 0 && x.type != w.type) return false;
+            if ((refused & DOUBLES_NO_NARROW) != 0 && w.type == CUDNN_DATA_BFLOAT16 &&
+                op->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR)
+                return false;
         }
     }
     return true;

@@ -29,6 +29,7 @@ enum {
     DOUBLES_NO_PRODUCT = 64,     /* cuBLASLt computes nothing */
     DOUBLES_NO_MIXED_BIAS = 128, /* an f32 bias for a bf16 output */
     DOUBLES_NO_DEVICE = 256,     /* no handles */
+    DOUBLES_NO_NARROW = 512,     /* weights' gradients in bf16 by cuDNN */
 };
 DOUBLES_EXPORT void doubles_refuse(int32_t what);
 

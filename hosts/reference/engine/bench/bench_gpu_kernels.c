@@ -60,7 +60,7 @@ static int image_add(void *s, const operands *o, void *scratch) {
     return gpu_image_add(s, &o->c, &o->a, o->arrays[0], &o->b);
 }
 static int channel_sums(void *s, const operands *o, void *scratch) {
-    return gpu_channel_sums(s, o->arrays[0], &o->a, 1, scratch);
+    return gpu_channel_parts(s, scratch, &o->a);
 }
 static int import(void *s, const operands *o, void *scratch) {
     const dukd_exchange x = {.images = o->a.images, .channels = o->a.channels, .order = 1, .spread = 1};
@@ -200,7 +200,8 @@ static int64_t layout(operands *o, char *at, const dukd_bench_gpu *b, const kern
 static int64_t scratch_of(const operands *o) {
     const gpu_attention a = attention_of(o);
     const int64_t all[] = {
-        gpu_channel_sums_scratch(&o->a), gpu_pool_scratch(&o->a), gpu_layer_norm_back_scratch(&o->a),
+        (int64_t)gpu_channel_part_count(&o->a) * o->a.channels * (int64_t)sizeof(float),
+        gpu_pool_scratch(&o->a), gpu_layer_norm_back_scratch(&o->a),
         o->a.channels % 6 == 0 && o->a.height % 8 == 0 ? gpu_attention_back_scratch(&o->wide, &a) : 0,
         o->a.channels % 6 == 0 && o->a.height % 8 == 0 ? gpu_attention_scratch(&o->wide, &a) : 0};
     int64_t most = 256;

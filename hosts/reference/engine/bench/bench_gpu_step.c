@@ -100,6 +100,7 @@ static int prepare(bare *b, shape *s, dukd_failure *f) {
     s->o.d = at + x;
     s->o.w = at + x + y;
     s->o.bias = c->has_bias ? (const float *)(const void *)(at + x + y + 2 * filters) : NULL;
+    s->o.narrow_bias = s->o.bias;
     s->o.out = c->kind == GPU_CONV_FORWARD         ? at + x
                : c->kind == GPU_CONV_DATA_GRADIENT ? at
                                                    : at + x + y + filters;

@@ -16,7 +16,6 @@ struct gpu_conv {
     gpu_product *product;
     int64_t workspace;  /* the library's, first */
     int64_t temp_at;    /* out before the rest is done */
-    int64_t bias_at;    /* a bf16 copy of the bias, where the call takes one */
     int64_t x_at, d_at; /* f32 copies, where `casts` */
     int64_t total;
     int32_t casts;
@@ -122,6 +121,10 @@ static int ask_all(gpu_conv *c, const gpu_conv_call *full, gpu_refusal *why, duk
     return status;
 }
 
+static int nothing(const gpu_conv *c) {
+    return c->product == NULL && c->graph == NULL;
+}
+
 /* Where everything lies in the workspace. */
 static void lay_out(gpu_conv *c) {
     const gpu_conv_spec *s = &c->call.spec;
@@ -133,10 +136,6 @@ static void lay_out(gpu_conv *c) {
             s->kind == GPU_CONV_FORWARD ? out_bytes(&c->call, s->type) : x_bytes(s, s->type);
         c->temp_at = c->total;
         c->total += aligned(bytes);
-    }
-    if (c->call.bias && c->call.bias_type == DUKD_TYPE_BF16) {
-        c->bias_at = c->total;
-        c->total += aligned((int64_t)s->out_channels * dukd_type_bytes(DUKD_TYPE_BF16));
     }
     if (c->casts) {
         c->x_at = c->total;
@@ -170,15 +169,19 @@ int gpu_conv_create(gpu_conv **out, gpu_libraries *l, const gpu_conv_spec *spec,
     full.workspace_limit = traffic > (64 << 20) ? traffic : 64 << 20;
     gpu_refusal why = {""};
     status = ask_all(c, &full, &why, f);
-    if (status == DUKD_DONE && c->product == NULL && c->graph == NULL && weights &&
-        spec->type == DUKD_TYPE_BF16) {
-        /* No kernel that gives f32 for bf16 operands, as with cuDNN's compiled ones: f32 copies. Their products are exact in TF32, too. */
-        full.type = DUKD_TYPE_F32;
+    /* No kernel that gives f32 for bf16 operands, as with cuDNN's compiled ones: rounded to bf16 when it has been added up. If not that
+     * either, f32 copies; their products are exact in TF32, too. */
+    if (status == DUKD_DONE && nothing(c) && weights && spec->type == DUKD_TYPE_BF16) {
+        full.out_type = DUKD_TYPE_BF16;
+        status = ask_all(c, &full, &why, f);
+    }
+    if (status == DUKD_DONE && nothing(c) && weights && spec->type == DUKD_TYPE_BF16) {
+        full.type = full.out_type = DUKD_TYPE_F32;
         full.tf32 = 1;
         c->casts = 1;
         status = ask_all(c, &full, &why, f);
     }
-    if (status == DUKD_DONE && c->product == NULL && c->graph == NULL)
+    if (status == DUKD_DONE && nothing(c))
         status = dukd_fail(
             f, DUKD_FAILED,
             "there is nothing on this device for a convolution of %d to %d channels in %d groups, %d x %d "
@@ -199,6 +202,10 @@ void gpu_conv_destroy(gpu_conv *c) {
     gpu_graph_destroy(c->graph);
     gpu_product_destroy(c->product);
     free(c);
+}
+
+dukd_type gpu_conv_gradient_type(const gpu_conv *c) {
+    return c->call.out_type;
 }
 
 int64_t gpu_conv_workspace(const gpu_conv *c) {
@@ -248,20 +255,9 @@ static int run_forward(gpu_conv *c, const gpu_conv_operands *o, dukd_failure *f)
     /* A graph may write its output before it reads its addend. */
     if (s->has_addend && o->addend == o->out && (addend || c->graph != NULL))
         first.out = (char *)o->workspace + c->temp_at;
-    int status = DUKD_DONE;
-    if (call->bias && call->bias_type == DUKD_TYPE_BF16) {
-        const void *copy;
-        const dukd_tensor b = {.images = 1,
-                               .channels = s->out_channels,
-                               .height = 1,
-                               .width = 1,
-                               .type = DUKD_TYPE_F32,
-                               .layout = DUKD_NHWC,
-                               .data = (void *)(uintptr_t)o->bias};
-        status = cast(c, o, c->bias_at, DUKD_TYPE_BF16, &b, &copy, f);
-        first.bias = copy; /* as the library was told */
-    }
-    if (status == DUKD_DONE) status = run_library(c, &first, f);
+    if (call->bias && call->bias_type == DUKD_TYPE_BF16)
+        first.bias = o->narrow_bias; /* as the library was told */
+    const int status = run_library(c, &first, f);
     if (status != DUKD_DONE || (!bias && !act && !addend && first.out == o->out)) return status;
     const dukd_tensor out = tensor_at(o->out, s->type, s, s->out_channels, call->out_height, call->out_width);
     dukd_tensor x = out, z = out;

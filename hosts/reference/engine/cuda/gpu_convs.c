@@ -42,7 +42,7 @@ int gpu_get_packed(gpu_network *n, const dukd_run_conv *run, dukd_type type, int
     const int status = gpu_grow(&packed, n->packed_count, &n->packed_room, sizeof *n->packed, f);
     n->packed = packed;
     if (status != DUKD_DONE) return status;
-    n->packed[n->packed_count] = (gpu_packed){.run = *run, .type = type, .version = -1, .recorded = -1};
+    n->packed[n->packed_count] = (gpu_packed){.run = *run, .type = type};
     *out = n->packed_count++;
     return DUKD_DONE;
 }
@@ -55,33 +55,75 @@ static int64_t weights_bytes(const gpu_packed *p) {
     return aligned(dukd_run_conv_elements(&p->run) * dukd_type_bytes(p->type));
 }
 
-static int64_t bias_bytes(const gpu_packed *p) {
-    return p->run.bias ? aligned(p->run.out_channels * (int64_t)sizeof(float)) : 0;
+static int64_t bias_bytes(const gpu_packed *p, dukd_type type) {
+    return p->run.bias && (type == DUKD_TYPE_F32 || p->type == type)
+               ? aligned(p->run.out_channels * (int64_t)dukd_type_bytes(type))
+               : 0;
 }
 
-/* One block for all that a program has added. */
+/* Of packed weights that lie at `at`, or somewhere; returns their bytes. */
+static int64_t place(gpu_packed *p, char *at) {
+    const int64_t weights = weights_bytes(p), bias = bias_bytes(p, DUKD_TYPE_F32),
+                  narrow = bias_bytes(p, DUKD_TYPE_BF16);
+    if (at) {
+        p->weights = at;
+        p->bias = bias ? (float *)(void *)(at + weights) : NULL;
+        p->narrow_bias = narrow ? at + weights + bias : NULL;
+    }
+    return weights + bias + narrow;
+}
+
+static gpu_pack_job job_of(const gpu_packed *p) {
+    return (gpu_pack_job){.how = gpu_packing_of(&p->run),
+                          .weight = p->run.weight->offset,
+                          .bias = p->run.bias ? p->run.bias->offset : -1,
+                          .packed = p->weights,
+                          .type = p->type,
+                          .packed_bias = p->bias,
+                          .narrow_bias = p->narrow_bias};
+}
+
+/* One block for all that a program has added, and for the table of all there are: recordings read the tables from before. */
 int gpu_place_packed(gpu_network *n, dukd_failure *f) {
+    if (n->placed == n->packed_count) return DUKD_DONE;
     int64_t bytes = 0;
-    for (int32_t i = n->placed; i < n->packed_count; i++)
-        bytes += weights_bytes(&n->packed[i]) + bias_bytes(&n->packed[i]);
-    if (bytes == 0) return DUKD_DONE;
+    gpu_pack_job *jobs = calloc((size_t)n->packed_count, sizeof *jobs);
+    if (!jobs) return dukd_fail_memory(f, "compiling a network", (size_t)n->packed_count * sizeof *jobs);
+    for (int32_t i = 0; i < n->packed_count; i++) {
+        if (i >= n->placed) bytes += place(&n->packed[i], NULL);
+        jobs[i] = job_of(&n->packed[i]);
+    }
+    gpu_table table = gpu_pack_table(NULL, jobs, n->packed_count);
+    char *image = NULL;
     void *memory = n->memory;
+    dukd_block block = {0};
     int status = gpu_grow(&memory, n->memory_count, &n->memory_room, sizeof *n->memory, f);
     n->memory = memory;
-    dukd_block block = {0};
-    if (status == DUKD_DONE) status = gpu_block_reserve(n->engine, &block, bytes, "packed weights", f);
-    if (status != DUKD_DONE) return status;
-    n->memory[n->memory_count++] = block;
-    char *at = block.data;
-    for (int32_t i = n->placed; i < n->packed_count; i++) {
-        gpu_packed *p = &n->packed[i];
-        p->weights = at;
-        at += weights_bytes(p);
-        if (p->run.bias) p->bias = (float *)(void *)at;
-        at += bias_bytes(p);
+    if (status == DUKD_DONE && !(image = malloc((size_t)table.bytes)))
+        status = dukd_fail_memory(f, "compiling a network", (unsigned long long)table.bytes);
+    if (status == DUKD_DONE)
+        status = gpu_block_reserve(n->engine, &block, bytes + table.bytes, "packed weights", f);
+    if (status == DUKD_DONE) {
+        char *at = block.data;
+        for (int32_t i = n->placed; i < n->packed_count; i++) {
+            at += place(&n->packed[i], at);
+            jobs[i] = job_of(&n->packed[i]);
+        }
+        table = gpu_pack_table(image, jobs, n->packed_count);
+        status = gpu_upload(n->engine, at, image, table.bytes, f);
+        if (status == DUKD_DONE) {
+            n->memory[n->memory_count++] = block;
+            n->table = table;
+            n->on_device = at;
+            n->placed = n->packed_count;
+            n->packed_version = -1;
+        } else {
+            gpu_block_free(n->engine, &block);
+        }
     }
-    n->placed = n->packed_count;
-    return DUKD_DONE;
+    free(image);
+    free(jobs);
+    return status;
 }
 
 /* Replayed steps change the weights of networks that are trained. */
@@ -90,24 +132,24 @@ static int64_t version_of(const gpu_network *n) {
 }
 
 /* Is there nothing to do? A recorded step packs weights that change by itself, once a change: nobody knows what happens before it is
- * replayed. Inside of it nothing runs, so that `version` stays. */
-static int is_fresh(const gpu_network *n, const gpu_packed *p) {
-    if (n->engine->recording && n->version > 1) return p->recorded == version_of(n);
-    return p->version == version_of(n);
+ * replayed. Inside of it nothing runs, so that packed_version stays. */
+static int is_fresh(const gpu_network *n) {
+    const int now = n->packed_version == version_of(n);
+    if (!n->engine->recording) return now;
+    if (now && n->version <= 1) return 1;
+    return n->recorded_in == n->engine->recording && n->recorded_version == version_of(n);
 }
 
-int gpu_refresh_packed(gpu_network *n, int32_t packed, dukd_failure *f) {
-    gpu_packed *p = &n->packed[packed];
-    if (is_fresh(n, p)) return DUKD_DONE;
-    const gpu_packing how = gpu_packing_of(&p->run);
-    const int status = gpu_check(gpu_pack_weights(n->engine->stream, &how, n->weights + p->run.weight->offset,
-                                                  p->run.bias ? n->weights + p->run.bias->offset : NULL,
-                                                  p->weights, p->type, p->bias),
+int gpu_refresh_packed(gpu_network *n, dukd_failure *f) {
+    if (is_fresh(n)) return DUKD_DONE;
+    const int status = gpu_check(gpu_pack_weights(n->engine->stream, &n->table, n->on_device, n->weights),
                                  "packing weights", f);
     if (status != DUKD_DONE) return status;
-    if (n->engine->recording)
-        p->recorded = version_of(n);
-    else
-        p->version = version_of(n);
+    if (n->engine->recording) {
+        n->recorded_in = n->engine->recording;
+        n->recorded_version = version_of(n);
+    } else {
+        n->packed_version = version_of(n);
+    }
     return DUKD_DONE;
 }

@@ -291,6 +291,24 @@ template <class E, int WIDTH> struct value {
     }
 };
 
+/* d, masked in its place */
+template <class E, int WIDTH, class F> struct masked {
+    static constexpr int V = WIDTH;
+    typename E::word *d;
+    const typename E::word *y;
+    int32_t channels;
+    F f;
+    __device__ __forceinline__ void at(int64_t pixel, int32_t c, float (&term)[V]) const {
+        const int64_t i = pixel * channels + c;
+        float z[V];
+        load<E, V>(term, d + i);
+        load<E, V>(z, y + i);
+#pragma unroll
+        for (int v = 0; v < V; v++) term[v] = f(term[v], z[v], 0.0f);
+        store<E, V>(d + i, term);
+    }
+};
+
 template <class E, int WIDTH> struct product {
     static constexpr int V = WIDTH;
     const typename E::word *a, *b;
@@ -450,16 +468,50 @@ extern "C" int gpu_epilogue(void *stream, const dukd_tensor *out, const dukd_ten
     });
 }
 
-extern "C" int64_t gpu_channel_sums_scratch(const dukd_tensor *x) {
-    return sum_bytes(shape_of_all(x));
+extern "C" int32_t gpu_channel_part_count(const dukd_tensor *x) {
+    return count_of(x) > 0 ? shape_of_all(x).parts : 0;
 }
 
-extern "C" int gpu_channel_sums(void *stream, float *out, const dukd_tensor *x, float factor, void *scratch) {
+extern "C" int gpu_channel_parts(void *stream, float *parts, const dukd_tensor *x) {
+    if (count_of(x) <= 0) return 0;
     return with_type(x->type, [&](auto e) {
         typedef decltype(e) E;
         return with_width<E>(x->channels, [&](auto w) {
             const value<E, w.value> s = {data_of<E>(x), x->channels};
-            return launch_sums<f32>(stream, out, s, shape_of_all(x), factor, 1, scratch);
+            return launch_sum_parts(stream, s, shape_of_all(x), parts);
+        });
+    });
+}
+
+namespace {
+
+template <class E, int V, class F>
+int relu_back_parts(void *stream, const F &f, const dukd_tensor *d, const dukd_tensor *y, float *parts,
+                    const dukd_tensor *other, float *other_parts) {
+    const masked<E, V, F> a = {data_of<E>(d), data_of<E>(y), d->channels, f};
+    const sum_shape z = shape_of_all(d);
+    if (other == nullptr) return launch_sum_parts(stream, a, z, parts);
+    const value<E, V> b = {data_of<E>(other), other->channels};
+    const sum_shape of_other = shape_of_all(other);
+    DUKD_LAUNCH((sum_two_parts<masked<E, V, F>, value<E, V>>),
+                dim3(static_cast<unsigned>(z.parts) + static_cast<unsigned>(of_other.parts)),
+                block_for(d->channels / V), 0, stream, a, z, parts, b, of_other, other_parts);
+    return static_cast<int>(cudaGetLastError());
+}
+
+} // namespace
+
+extern "C" int gpu_leaky_relu_back_parts(void *stream, const dukd_tensor *d, const dukd_tensor *y,
+                                         float slope, float *parts, const dukd_tensor *other,
+                                         float *other_parts) {
+    if (count_of(d) <= 0) return 0;
+    return with_type(d->type, [&](auto e) {
+        typedef decltype(e) E;
+        return with_width<E>(d->channels, [&](auto w) {
+            return slope == 0.0f
+                       ? relu_back_parts<E, w.value>(stream, relu_back(), d, y, parts, other, other_parts)
+                       : relu_back_parts<E, w.value>(stream, leaky_back{slope}, d, y, parts, other,
+                                                     other_parts);
         });
     });
 }
@@ -479,7 +531,10 @@ template <class E, class F> int load_images() {
 template <class E, int... V> int load_widths() {
     return load_kernels(each_channel<affine<E, V>>..., each_channel<mul_channels<E, V>>...,
                         each_channel<copy_channels<E, V>>..., each_channel<epilogue<E, E, V>>...,
-                        sum_parts<value<E, V>>..., sum_parts<product<E, V>>..., finish_sums<E>);
+                        sum_parts<value<E, V>>..., sum_parts<product<E, V>>..., finish_sums<E>,
+                        sum_parts<masked<E, V, relu_back>>..., sum_parts<masked<E, V, leaky_back>>...,
+                        sum_two_parts<masked<E, V, relu_back>, value<E, V>>...,
+                        sum_two_parts<masked<E, V, leaky_back>, value<E, V>>...);
 }
 
 template <class E> int load_type() {

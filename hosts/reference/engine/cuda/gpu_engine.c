@@ -9,6 +9,7 @@
 #include "engine/cuda/gpu_state.h"
 
 enum { OLDEST = 75, OLDEST_BF16 = 80 }; /* compute capability x 10 */
+enum { TABLE_ALIGNMENT = 16 };
 
 static void close_engine(gpu_engine *e) {
 #ifdef DUKD_GPU_NCCL
@@ -175,18 +176,38 @@ static void exec_destroy(void *exec) {
     free(p->buffers);
     free(p->constants);
     free(p->announcements);
+    free(p->gradients);
+    free(p->groups);
     free(p);
+}
+
+/* The constants, and the tables by which gradients are unpacked. */
+static int place_constants(gpu_program *p, dukd_failure *f) {
+    gpu_engine *e = p->network->engine;
+    const int64_t constants = (int64_t)p->constant_count * (int64_t)sizeof *p->constants;
+    int64_t bytes = constants;
+    for (int32_t i = 0; i < p->group_count; i++) {
+        p->groups[i].at = (bytes + TABLE_ALIGNMENT - 1) / TABLE_ALIGNMENT * TABLE_ALIGNMENT;
+        bytes = p->groups[i].at + p->groups[i].table.bytes;
+    }
+    if (bytes == 0) return DUKD_DONE;
+    char *image = calloc((size_t)bytes, 1);
+    if (!image) return dukd_fail_memory(f, "compiling a network", (unsigned long long)bytes);
+    if (constants) memcpy(image, p->constants, (size_t)constants);
+    for (int32_t i = 0; i < p->group_count; i++) {
+        const gpu_gradient_group *g = &p->groups[i];
+        (void)gpu_unpack_table(image + g->at, &p->gradients[g->first], g->count);
+    }
+    int status = gpu_block_reserve(e, &p->on_device, bytes, "a network's constants", f);
+    if (status == DUKD_DONE) status = gpu_upload(e, p->on_device.data, image, bytes, f);
+    free(image);
+    return status;
 }
 
 /* What a planned program needs on the device. */
 static int place_program(gpu_program *p, dukd_failure *f) {
-    gpu_engine *e = p->network->engine;
-    const int64_t constants = (int64_t)p->constant_count * (int64_t)sizeof *p->constants;
     int status = gpu_place_packed(p->network, f);
-    if (status == DUKD_DONE && constants)
-        status = gpu_block_reserve(e, &p->on_device, constants, "a network's constants", f);
-    if (status == DUKD_DONE && constants)
-        status = gpu_upload(e, p->on_device.data, p->constants, constants, f);
+    if (status == DUKD_DONE) status = place_constants(p, f);
     return status == DUKD_DONE ? gpu_reserve_for(p, f) : status;
 }
 

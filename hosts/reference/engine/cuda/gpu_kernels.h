@@ -51,9 +51,13 @@ int gpu_copy_channels(void *stream, const dukd_tensor *out, int32_t out_first, c
  * and addend may be NULL; act as in fusion.h (slope: of RELU). out may be x or addend (of the same type). */
 int gpu_epilogue(void *stream, const dukd_tensor *out, const dukd_tensor *x, const float *bias,
                  dukd_activation act, float slope, const dukd_tensor *addend);
-/* out[c] += factor times the sum of channel c over all images and pixels: a bias's gradient. */
-int64_t gpu_channel_sums_scratch(const dukd_tensor *x);
-int gpu_channel_sums(void *stream, float *out, const dukd_tensor *x, float factor, void *scratch);
+/* Sums of channels over all images and pixels, in parts: parts x channels, f32, which gpu_unpack_gradients adds up to a bias's gradient. How
+ * many there are follows from the tensor's size. */
+int32_t gpu_channel_part_count(const dukd_tensor *x);
+int gpu_channel_parts(void *stream, float *parts, const dukd_tensor *x);
+/* gpu_leaky_relu_back that leaves the parts of d, masked; and in the same launch those of another tensor of as many channels (NULL: none). */
+int gpu_leaky_relu_back_parts(void *stream, const dukd_tensor *d, const dukd_tensor *y, float slope,
+                              float *parts, const dukd_tensor *other, float *other_parts);
 
 /* ---- gpu_exchange.cu: pixel shuffles, and the caller's N x C x H x W f32 tensors ---- */
 int gpu_shuffle(void *stream, const dukd_tensor *out, const dukd_tensor *x, int32_t r, int32_t order);
@@ -64,19 +68,48 @@ int gpu_import(void *stream, const dukd_tensor *out, const float *caller, const 
 int gpu_export(void *stream, float *caller, const dukd_tensor *in, const dukd_exchange *x);
 
 /* ---- gpu_weights.cu: parameters and the weights that are run (packed_weights.h) ----
- * Packed weights are out x side x side x in / groups (cuDNN's NHWC filters; of a 1 x 1 convolution rows of `in`), f32 or bf16. */
+ * Packed weights are out x side x side x in / groups (cuDNN's NHWC filters; of a 1 x 1 convolution rows of `in`), f32 or bf16.
+ *
+ * One launch does many: by a table, which is made in the processor's memory (gpu_*_table: `out` NULL says how long it is, else it is
+ * filled) and copied to the device's. */
 typedef struct {
     int32_t out_channels, in_channels, groups, kernel, side, order, source_order, spread;
     int32_t param_out, param_in; /* dims 0 and 1 of the parameter */
     float scale;
 } gpu_packing;
 gpu_packing gpu_packing_of(const dukd_run_conv *c); /* in C, gpu_packing.c */
-/* weight, bias: the parameters, in device memory; bias and packed_bias may be NULL (both); packed_bias is f32, out_channels. */
-int gpu_pack_weights(void *stream, const gpu_packing *p, const float *weight, const float *bias, void *packed,
-                     dukd_type type, float *packed_bias);
-/* d_weight += the parameter's gradient, from that of the packed weights (f32); the same for the bias. Either pair may be NULL. */
-int gpu_unpack_gradient(void *stream, const gpu_packing *p, float *d_weight, const float *d_packed,
-                        float *d_bias, const float *d_packed_bias);
+
+typedef struct {
+    int64_t bytes;  /* of the table */
+    int64_t blocks; /* of its launch */
+    int32_t count;  /* what is in it */
+} gpu_table;
+
+/* Packed weights, and the parameters they are made from: where these begin among all; bias -1: none. */
+typedef struct {
+    gpu_packing how;
+    int64_t weight, bias;
+    void *packed;
+    dukd_type type;
+    float *packed_bias; /* out_channels; NULL: not wanted; zeros without a bias */
+    void *narrow_bias;  /* the same in bf16, likewise */
+} gpu_pack_job;
+gpu_table gpu_pack_table(void *out, const gpu_pack_job *jobs, int32_t count);
+int gpu_pack_weights(void *stream, const gpu_table *t, const void *table, const float *weights);
+
+/* A gradient of packed weights, and of their bias in parts (gpu_channel_parts): bytes from where all gradients of the table lie. Jobs may have the
+ * same parameters: then weight and bias both, and they are added in the table's order. */
+typedef struct {
+    gpu_packing how;
+    int64_t weight, bias; /* as above */
+    int64_t packed, parts;
+    dukd_type type;
+    int32_t part_count; /* of the bias */
+} gpu_unpack_job;
+gpu_table gpu_unpack_table(void *out, const gpu_unpack_job *jobs, int32_t count);
+/* d_weights += the parameters' gradients. */
+int gpu_unpack_gradients(void *stream, const gpu_table *t, const void *table, float *d_weights,
+                         const void *gradients);
 
 /* ---- gpu_norm.cu, gpu_attention.cu, gpu_pool.cu: see ops.h ---- */
 int gpu_layer_norm(void *stream, const dukd_tensor *out, const dukd_tensor *x, const float *weight,

@@ -75,8 +75,9 @@ static int plan_announcements(gpu_program *p, dukd_failure *f) {
     for (int32_t i = p->forward_steps; i < p->step_count; i++) {
         int32_t params[2];
         params_of(&p->steps[i], params);
+        const int waits = p->steps[i].kind == STEP_WEIGHTS_GRADIENT;
         for (int k = 0; k < 2; k++)
-            if (params[k] >= 0) last[params[k]] = i;
+            if (params[k] >= 0) last[params[k]] = waits ? gpu_gradient_complete(p, p->steps[i].gradient) : i;
     }
     for (int32_t i = 0; i < count; i++) { /* in the order of their offsets */
         const dukd_param *param = dukd_graph_param(g, i);
@@ -103,6 +104,7 @@ static int plan_nodes(gpu_planner *s) {
     p->forward_steps = p->step_count;
     if (p->purpose == DUKD_TRAIN) gpu_plan_backward(s);
     status = s->status;
+    if (status == DUKD_DONE) gpu_plan_sums(p);
     if (status == DUKD_DONE && p->purpose == DUKD_TRAIN) status = plan_announcements(p, s->failure);
     if (status == DUKD_DONE)
         status = dukd_arena_plan(p->buffers, p->buffer_count, &p->arena_bytes, s->failure);

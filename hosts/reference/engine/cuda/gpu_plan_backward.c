@@ -308,4 +308,5 @@ static void back_through(gpu_planner *s, int32_t i) {
 void gpu_plan_backward(gpu_planner *s) {
     for (int32_t i = s->program->fused.count - 1; i >= 0 && s->status == DUKD_DONE; i--)
         if (s->gradient[i].buffer >= 0 || node_at(s, i)->kind == DUKD_NODE_OUTPUT) back_through(s, i);
+    gpu_plan_unpack(s, 1);
 }

@@ -5,8 +5,6 @@
 #include "common/checked.h"
 #include "engine/cuda/gpu_planner.h"
 
-enum { ALIGNMENT = 256 };
-
 const gpu_value gpu_none = {.buffer = -1};
 
 void gpu_stop(gpu_planner *s, int status) {
@@ -28,6 +26,8 @@ gpu_step gpu_step_of(const gpu_planner *s, gpu_step_kind kind, int32_t i) {
                       .c = gpu_none,
                       .out = gpu_none,
                       .packed = -1,
+                      .gradient = -1,
+                      .other_gradient = -1,
                       .factors = -1,
                       .shifts = -1,
                       .factor = n->scale};
@@ -129,15 +129,18 @@ static dukd_run_conv run_of(const gpu_planner *s, const dukd_node *n, const dukd
     return dukd_run_conv_of(s->program->network->graph, n, source, source->channels, 1);
 }
 
+static int get_conv(gpu_planner *s, gpu_step *step, const gpu_conv_spec *spec) {
+    if (s->status == DUKD_DONE)
+        gpu_stop(s, gpu_get_conv(s->program->network->engine, spec, &step->conv, s->failure));
+    if (s->status != DUKD_DONE) return 0;
+    at_least(&s->program->scratch_bytes, gpu_conv_workspace(step->conv));
+    return 1;
+}
+
 static void emit(gpu_planner *s, gpu_step step, const gpu_conv_spec *spec, const dukd_run_conv *run) {
-    gpu_network *n = s->program->network;
-    if (s->status != DUKD_DONE) return;
-    gpu_stop(s, gpu_get_conv(n->engine, spec, &step.conv, s->failure));
-    if (s->status == DUKD_DONE && spec->kind != GPU_CONV_WEIGHTS_GRADIENT)
-        gpu_stop(s, gpu_get_packed(n, run, spec->type, &step.packed, s->failure));
-    if (s->status != DUKD_DONE) return;
-    at_least(&s->program->scratch_bytes, gpu_conv_workspace(step.conv));
-    gpu_emit(s, step);
+    if (!get_conv(s, &step, spec)) return;
+    gpu_stop(s, gpu_get_packed(s->program->network, run, spec->type, &step.packed, s->failure));
+    if (s->status == DUKD_DONE) gpu_emit(s, step);
 }
 
 void gpu_emit_conv(gpu_planner *s, gpu_step step, const dukd_node *source) {
@@ -161,11 +164,11 @@ void gpu_emit_data_gradient(gpu_planner *s, gpu_step step, const dukd_node *sour
 
 void gpu_emit_weights_gradient(gpu_planner *s, gpu_step step, const dukd_node *source) {
     gpu_conv_spec spec = spec_of(s, GPU_CONV_WEIGHTS_GRADIENT, step.node, &step.a, &step.b);
+    const dukd_run_conv run = run_of(s, step.node, source);
     step.kind = STEP_WEIGHTS_GRADIENT;
-    step.run = run_of(s, step.node, source);
-    /* The packed weights' gradient, and the bias's behind it. */
-    const int64_t weights = dukd_run_conv_elements(&step.run) * (int64_t)sizeof(float);
-    at_least(&s->program->gradient_bytes, (weights + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT +
-                                              step.run.out_channels * (int64_t)sizeof(float));
-    emit(s, step, &spec, &step.run);
+    if (!get_conv(s, &step, &spec)) return;
+    step.gradient = gpu_plan_gradient(s, &run, gpu_conv_gradient_type(step.conv), &step.b);
+    step.adds = run.bias != NULL;
+    gpu_emit(s, step);
+    gpu_plan_unpack(s, 0);
 }

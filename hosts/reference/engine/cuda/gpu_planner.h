@@ -1,5 +1,5 @@
 /* Planning of a program: gpu_plan.c (values, memory, the whole), gpu_plan_steps.c (steps, buffers, convolutions), gpu_plan_forward.c and
- * gpu_plan_backward.c (nodes). */
+ * gpu_plan_backward.c (nodes), gpu_plan_gradients.c (weights' gradients). */
 #ifndef DUKD_GPU_PLANNER_H
 #define DUKD_GPU_PLANNER_H
 
@@ -38,6 +38,18 @@ gpu_value gpu_widened(gpu_planner *s, int32_t i, gpu_value from);
 void gpu_emit_conv(gpu_planner *s, gpu_step step, const dukd_node *source);
 void gpu_emit_data_gradient(gpu_planner *s, gpu_step step, const dukd_node *source);
 void gpu_emit_weights_gradient(gpu_planner *s, gpu_step step, const dukd_node *source);
+
+/* ---- gpu_plan_gradients.c ---- */
+
+/* A gradient of `run`'s packed weights, of this type, of a convolution whose value has the gradient d; its index among the program's. Its step
+ * is emitted next, then gpu_plan_unpack. */
+int32_t gpu_plan_gradient(gpu_planner *s, const dukd_run_conv *run, dukd_type type, const gpu_value *d);
+/* The step that adds those to the parameters' gradients that wait for it, if they are many, or at the end of backward (all). */
+void gpu_plan_unpack(gpu_planner *s, int all);
+/* The step after which a gradient has been added. */
+int32_t gpu_gradient_complete(const gpu_program *p, int32_t gradient);
+/* When all steps are there, and before memory is planned: which of them add up biases' gradients. */
+void gpu_plan_sums(const gpu_program *p);
 
 /* ---- gpu_plan_forward.c, gpu_plan_backward.c ---- */
 

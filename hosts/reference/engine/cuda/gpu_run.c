@@ -5,8 +5,6 @@
 
 #include "engine/cuda/gpu_state.h"
 
-enum { ALIGNMENT = 256 };
-
 typedef struct {
     gpu_program *program;
     int32_t images; /* of this call */
@@ -63,7 +61,7 @@ static int run_export(const run *r, const gpu_step *s, dukd_failure *f) {
 
 static int run_conv(const run *r, const gpu_step *s, dukd_failure *f) {
     gpu_network *n = r->program->network;
-    const int status = gpu_refresh_packed(n, s->packed, f);
+    const int status = gpu_refresh_packed(n, f);
     if (status != DUKD_DONE) return status;
     const gpu_packed *packed = &n->packed[s->packed];
     const dukd_tensor a = tensor_of(r, &s->a), b = tensor_of(r, &s->b), out = tensor_of(r, &s->out);
@@ -73,39 +71,46 @@ static int run_conv(const run *r, const gpu_step *s, dukd_failure *f) {
     } else {
         o.x = a.data;
         o.bias = packed->bias;
+        o.narrow_bias = packed->narrow_bias;
         o.addend = b.data;
     }
     return gpu_conv_run(s->conv, &o, f);
 }
 
-/* The packed weights' gradient, and the bias's, go through the engine's block of that name; a bias whose channels lie as its parameter's is
- * added to at once. */
+/* Gradients of packed weights, and of biases in parts, stay in the engine's block of that name until the group's are unpacked. */
+static float *parts_of(const run *r, int32_t gradient) {
+    const gpu_program *p = r->program;
+    if (gradient < 0) return NULL;
+    return (float *)(void *)(p->network->engine->gradient.data + p->gradients[gradient].parts);
+}
+
 static int run_weights_gradient(const run *r, const gpu_step *s, dukd_failure *f) {
     const gpu_engine *e = r->program->network->engine;
     const dukd_tensor a = tensor_of(r, &s->a), b = tensor_of(r, &s->b);
-    const int64_t weights = dukd_run_conv_elements(&s->run) * (int64_t)sizeof(float);
-    float *packed_bias =
-        (float *)(void *)(e->gradient.data + (weights + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-    float *d_bias = s->run.bias ? r->d_weights + s->run.bias->offset : NULL;
-    const gpu_conv_operands o = {
-        .x = a.data, .d = b.data, .out = e->gradient.data, .workspace = e->scratch.data};
-    int status = gpu_conv_run(s->conv, &o, f);
-    if (status != DUKD_DONE) return status;
-    int error = 0;
-    if (d_bias && s->run.order == 1 && s->run.spread == 1) {
-        error = gpu_channel_sums(e->stream, d_bias, &b, s->run.scale, e->scratch.data);
-        d_bias = packed_bias = NULL;
-    } else if (d_bias) {
-        error = (int)cudaMemsetAsync(packed_bias, 0, (size_t)s->run.out_channels * sizeof(float), e->stream);
-        if (!error) error = gpu_channel_sums(e->stream, packed_bias, &b, 1, e->scratch.data);
-    } else {
-        packed_bias = NULL;
-    }
-    if (error) return gpu_check(error, "a bias's gradient", f);
-    const gpu_packing how = gpu_packing_of(&s->run);
-    return gpu_check(gpu_unpack_gradient(e->stream, &how, r->d_weights + s->run.weight->offset,
-                                         (const float *)(const void *)e->gradient.data, d_bias, packed_bias),
-                     "unpacking a gradient", f);
+    const gpu_conv_operands o = {.x = a.data,
+                                 .d = b.data,
+                                 .out = e->gradient.data + r->program->gradients[s->gradient].packed,
+                                 .workspace = e->scratch.data};
+    const int status = gpu_conv_run(s->conv, &o, f);
+    if (status != DUKD_DONE || !s->adds) return status;
+    return gpu_check(gpu_channel_parts(e->stream, parts_of(r, s->gradient), &b), "a bias's gradient", f);
+}
+
+static int run_unpack(const run *r, const gpu_step *s, dukd_failure *f) {
+    const gpu_program *p = r->program;
+    const gpu_engine *e = p->network->engine;
+    const gpu_gradient_group *g = &p->groups[s->group];
+    return gpu_check(
+        gpu_unpack_gradients(e->stream, &g->table, p->on_device.data + g->at, r->d_weights, e->gradient.data),
+        "unpacking gradients", f);
+}
+
+static int run_relu_back(const run *r, const gpu_step *s, dukd_failure *f) {
+    const dukd_tensor a = tensor_of(r, &s->a), b = tensor_of(r, &s->b), out = tensor_of(r, &s->out);
+    return gpu_check(gpu_leaky_relu_back_parts(r->program->network->engine->stream, &out, &a, s->factor,
+                                               parts_of(r, s->gradient), s->other_gradient >= 0 ? &b : NULL,
+                                               parts_of(r, s->other_gradient)),
+                     gpu_kind_name(s), f);
 }
 
 static int run_step(const run *r, const gpu_step *s, dukd_failure *f) {
@@ -120,9 +125,12 @@ static int run_step(const run *r, const gpu_step *s, dukd_failure *f) {
         return run_conv(r, s, f);
     case STEP_WEIGHTS_GRADIENT:
         return run_weights_gradient(r, s, f);
+    case STEP_UNPACK:
+        return run_unpack(r, s, f);
     default:
         break;
     }
+    if (s->kind == STEP_RELU_BACK && s->gradient >= 0 && r->d_weights) return run_relu_back(r, s, f);
     gpu_operands o = {.program = p,
                       .a = tensor_of(r, &s->a),
                       .b = tensor_of(r, &s->b),
@@ -158,7 +166,7 @@ static int run_range(const run *r, int32_t first, int32_t end, const dukd_gradie
         if (i == end) break;
         const gpu_step *s = &p->steps[i];
         if (s->for_input && !r->d_input) continue;
-        if (s->kind == STEP_WEIGHTS_GRADIENT && !r->d_weights) continue;
+        if ((s->kind == STEP_WEIGHTS_GRADIENT || s->kind == STEP_UNPACK) && !r->d_weights) continue;
         const int status = run_timed(r, s, f);
         if (status != DUKD_DONE) return status;
     }
@@ -198,7 +206,7 @@ int gpu_reserve_for(const gpu_program *p, dukd_failure *f) {
     if (status == DUKD_DONE)
         status = gpu_block_reserve(e, &e->scratch, p->scratch_bytes, "an operation's scratch", f);
     if (status == DUKD_DONE)
-        status = gpu_block_reserve(e, &e->gradient, p->gradient_bytes, "a convolution's gradient", f);
+        status = gpu_block_reserve(e, &e->gradient, p->gradient_bytes, "convolutions' gradients", f);
     return status;
 }
 

@@ -14,8 +14,6 @@ static gpu_attention attention_of(const gpu_step *s, const gpu_operands *o) {
 int64_t gpu_op_scratch(const gpu_step *s, const gpu_operands *o) {
     gpu_attention a;
     switch (s->kind) {
-    case STEP_WEIGHTS_GRADIENT:
-        return gpu_channel_sums_scratch(&o->b);
     case STEP_LAYER_NORM_BACK:
         return gpu_layer_norm_back_scratch(&o->a);
     case STEP_ATTENTION:

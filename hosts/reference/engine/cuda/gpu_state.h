@@ -42,7 +42,7 @@ typedef struct {
     dukd_block train, infer;        /* arenas: of all TRAIN programs, of all INFER programs */
     const struct gpu_program *kept; /* whose forward `train` holds for its backward; NULL: none */
     dukd_block scratch;             /* of one step, while it runs */
-    dukd_block gradient;            /* of packed weights and bias, between a step's calls */
+    dukd_block gradient;            /* of packed weights, and parts of biases', of a group */
     dukd_block *retired;            /* blocks that were outgrown, but that recordings use */
     int32_t retired_count, retired_room;
     gpu_conv **convs; /* every convolution compiled so far, to be shared by equal ones */
@@ -62,13 +62,12 @@ typedef struct {
     dukd_run_conv run;
     dukd_type type;
     void *weights;
-    float *bias;      /* NULL: none */
-    int64_t version;  /* of the network's weights that it holds; -1: none yet */
-    int64_t recorded; /* the same, packed inside of a recording */
+    float *bias;       /* NULL: none */
+    void *narrow_bias; /* the same in bf16, of weights in bf16; NULL: none */
 } gpu_packed;
 
 /* A network whose weights were set more than once is one that is trained. Its weights change also when a recorded step is replayed, and
- * a recording must pack them itself (gpu_refresh_packed). */
+ * a recording must pack them itself (gpu_refresh_packed). All are packed together, by one launch. */
 typedef struct {
     gpu_engine *engine;
     const dukd_graph *graph;
@@ -78,18 +77,32 @@ typedef struct {
     gpu_packed *packed;
     int32_t packed_count, packed_room;
     int32_t placed;     /* of `packed`, those that have memory */
-    dukd_block *memory; /* what `packed` lies in */
+    dukd_block *memory; /* what `packed` lies in, and the tables */
     int32_t memory_count, memory_room;
+    gpu_table table; /* of all that are placed */
+    const void *on_device;
+    int64_t packed_version;   /* of the weights that `packed` holds; -1: none yet */
+    int64_t recorded_version; /* the same, inside of the recording with the number recorded_in */
+    int32_t recorded_in;
 } gpu_network;
+
+/* Weights' gradients that wait for being added to the parameters' by one launch. */
+typedef struct {
+    int32_t first, count; /* of the program's gradients */
+    int32_t step;         /* that does it */
+    gpu_table table;
+    int64_t at; /* in the program's block on the device */
+} gpu_gradient_group;
 
 typedef enum {
     STEP_IMPORT,           /* out = caller's input, or the gradient of an output */
     STEP_EXPORT,           /* caller's output, or the gradient of the input = a */
     STEP_CONV,             /* out = conv(a) with packed weights, activation and all; b: addend, maybe out */
     STEP_DATA_GRADIENT,    /* out (+)= from a (gradient of the node's value) */
-    STEP_WEIGHTS_GRADIENT, /* from a (source) and b (gradient of the node's value) */
+    STEP_WEIGHTS_GRADIENT, /* from a (source) and b (gradient of the node's value), of packed weights */
+    STEP_UNPACK,           /* a group's gradients of packed weights to the parameters' */
     STEP_RELU,
-    STEP_RELU_BACK, /* out masked by a */
+    STEP_RELU_BACK, /* out masked by a; may leave parts of a bias's gradient: of out, and of b, which it only reads */
     STEP_SCALE,
     STEP_ADD,  /* out = a + b */
     STEP_CAST, /* out (+)= a, types differ or not */
@@ -133,11 +146,14 @@ typedef struct {
     int32_t accumulate; /* out += */
     int32_t for_input;  /* done only where the caller wants the input's gradient */
     gpu_conv *conv;
-    int32_t packed;                      /* index of the network's packed weights */
-    dukd_run_conv run;                   /* WEIGHTS_GRADIENT */
-    int64_t factors, shifts;             /* index in the program's constants; -1: none */
-    float factor;                        /* SCALE, RELU's slope, of products */
-    int32_t order;                       /* SHUFFLE, UNSHUFFLE: of the channels of the smaller tensor */
+    int32_t packed; /* index of the network's packed weights */
+    int32_t gradient,
+        other_gradient;      /* of the program's: WEIGHTS_GRADIENT; whose parts RELU_BACK leaves; -1 */
+    int32_t adds;            /* WEIGHTS_GRADIENT: leaves the parts of its bias's gradient itself */
+    int32_t group;           /* UNPACK */
+    int64_t factors, shifts; /* index in the program's constants; -1: none */
+    float factor;            /* SCALE, RELU's slope, of products */
+    int32_t order;           /* SHUFFLE, UNSHUFFLE: of the channels of the smaller tensor */
     int32_t to_first, from_first, count; /* COPY_CHANNELS: of out, of a */
 } gpu_step;
 
@@ -158,9 +174,14 @@ typedef struct gpu_program {
     dukd_buffer *buffers; /* in the arena */
     int32_t buffer_count, buffer_room;
     int64_t arena_bytes, scratch_bytes, gradient_bytes; /* of the engine's blocks */
-    float *constants; /* factors and shifts of affine maps, until they are on the device */
+    int64_t group_bytes; /* while it is planned: of the gradients in no group yet */
+    float *constants;    /* factors and shifts of affine maps, until they are on the device */
     int32_t constant_count, constant_room;
-    dukd_block on_device;            /* the constants */
+    gpu_unpack_job *gradients; /* of packed weights, in the order of their steps */
+    int32_t gradient_count, gradient_room;
+    gpu_gradient_group *groups;
+    int32_t group_count, group_room;
+    dukd_block on_device;            /* the constants, and the groups' tables */
     gpu_announcement *announcements; /* by step */
     int32_t announcement_count;
 } gpu_program;
@@ -206,8 +227,8 @@ int gpu_get_conv(gpu_engine *e, const gpu_conv_spec *spec, gpu_conv **out, dukd_
 /* The index of the packed weights of `run` in `type`; they get memory with gpu_place_packed. */
 int gpu_get_packed(gpu_network *n, const dukd_run_conv *run, dukd_type type, int32_t *out, dukd_failure *f);
 int gpu_place_packed(gpu_network *n, dukd_failure *f);
-/* Packs them where the network's weights have changed. */
-int gpu_refresh_packed(gpu_network *n, int32_t packed, dukd_failure *f);
+/* Packs all where the network's weights have changed. */
+int gpu_refresh_packed(gpu_network *n, dukd_failure *f);
 
 /* ---- gpu_plan.c: fills a program, forward steps first (gpu_planner.h names the other files). `drops`: with drop paths. ---- */
 int gpu_plan(gpu_program *p, const dukd_exec_spec *spec, int drops, dukd_failure *f);

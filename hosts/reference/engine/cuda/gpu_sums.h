@@ -32,50 +32,70 @@ static inline int64_t sum_bytes(const sum_shape &s) {
     return static_cast<int64_t>(s.groups) * s.parts * s.channels * static_cast<int64_t>(sizeof(float));
 }
 
-/* partial: groups x parts x channels. Block (part, group), groups looped over; threads as in each_channel. */
+/* A block's sums of part `part` of a group; threads as in each_channel. */
+template <class S>
+static __device__ __forceinline__ void add_part(const S &s, const sum_shape &z, int32_t group, int64_t part,
+                                                float *partial, float (*row_sum)[EACH_THREADS]) {
+    constexpr int V = S::V;
+    const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
+    const int wide = static_cast<int>(blockDim.x), high = static_cast<int>(blockDim.y), me = y * wide + x;
+    const int64_t first = part * z.part;
+    const int64_t last = first + z.part < z.pixels ? first + z.part : z.pixels;
+    for (int32_t c0 = 0; c0 < z.channels; c0 += wide * V) {
+        const int32_t c = c0 + x * V;
+        float sum[V], term[V];
+#pragma unroll
+        for (int v = 0; v < V; v++) sum[v] = 0.0f;
+        if (c < z.channels) {
+            for (int64_t p = first + y; p < last; p += high) {
+                s.at(group * z.pixels + p, c, term);
+#pragma unroll
+                for (int v = 0; v < V; v++) sum[v] += term[v];
+            }
+        }
+#pragma unroll
+        for (int v = 0; v < V; v++) row_sum[v][me] = sum[v];
+        __syncthreads();
+        for (int rows = high; rows > 1;) {
+            const int half = (rows + 1) / 2;
+            if (y + half < rows) {
+#pragma unroll
+                for (int v = 0; v < V; v++) row_sum[v][me] += row_sum[v][me + half * wide];
+            }
+            rows = half;
+            __syncthreads();
+        }
+        if (y == 0 && c < z.channels) {
+            float *to = partial + (static_cast<int64_t>(group) * z.parts + part) * z.channels + c;
+#pragma unroll
+            for (int v = 0; v < V; v++) to[v] = row_sum[v][x];
+        }
+        /* the next channels' sums may come: what row 0 has read, it writes itself */
+    }
+}
+
+/* partial: groups x parts x channels. Block (part, group), groups looped over. */
 template <class S>
 static __global__ void __launch_bounds__(EACH_THREADS)
     sum_parts(const S s, const sum_shape z, float *partial) {
-    constexpr int V = S::V;
-    DUKD_SHARED(float, row_sum, [V][EACH_THREADS]);
-    const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
-    const int wide = static_cast<int>(blockDim.x), high = static_cast<int>(blockDim.y), me = y * wide + x;
-    const int64_t first = blockIdx.x * z.part;
-    const int64_t last = first + z.part < z.pixels ? first + z.part : z.pixels;
+    DUKD_SHARED(float, row_sum, [S::V][EACH_THREADS]);
     for (int32_t group = static_cast<int32_t>(blockIdx.y); group < z.groups;
-         group += static_cast<int32_t>(gridDim.y)) {
-        for (int32_t c0 = 0; c0 < z.channels; c0 += wide * V) {
-            const int32_t c = c0 + x * V;
-            float sum[V], term[V];
-#pragma unroll
-            for (int v = 0; v < V; v++) sum[v] = 0.0f;
-            if (c < z.channels) {
-                for (int64_t p = first + y; p < last; p += high) {
-                    s.at(group * z.pixels + p, c, term);
-#pragma unroll
-                    for (int v = 0; v < V; v++) sum[v] += term[v];
-                }
-            }
-#pragma unroll
-            for (int v = 0; v < V; v++) row_sum[v][me] = sum[v];
-            __syncthreads();
-            for (int rows = high; rows > 1;) {
-                const int half = (rows + 1) / 2;
-                if (y + half < rows) {
-#pragma unroll
-                    for (int v = 0; v < V; v++) row_sum[v][me] += row_sum[v][me + half * wide];
-                }
-                rows = half;
-                __syncthreads();
-            }
-            if (y == 0 && c < z.channels) {
-                float *to = partial + (static_cast<int64_t>(group) * z.parts + blockIdx.x) * z.channels + c;
-#pragma unroll
-                for (int v = 0; v < V; v++) to[v] = row_sum[v][x];
-            }
-            /* the next channels' sums may come: what row 0 has read, it writes itself */
-        }
-    }
+         group += static_cast<int32_t>(gridDim.y))
+        add_part(s, z, group, blockIdx.x, partial, row_sum);
+}
+
+/* Of two tensors, all images a group: a's parts, then b's. */
+template <class A, class B>
+static __global__ void __launch_bounds__(EACH_THREADS)
+    sum_two_parts(const A a, const sum_shape za, float *a_partial, const B b, const sum_shape zb,
+                  float *b_partial) {
+    static_assert(A::V == B::V, "one shape of blocks");
+    DUKD_SHARED(float, row_sum, [A::V][EACH_THREADS]);
+    const int32_t part = static_cast<int32_t>(blockIdx.x);
+    if (part < za.parts)
+        add_part(a, za, 0, part, a_partial, row_sum);
+    else
+        add_part(b, zb, 0, part - za.parts, b_partial, row_sum);
 }
 
 /* out, groups x channels of E: (sum ? out : 0) + factor times the sum of a channel's parts, or (root) its square root. Threads (channel,

@@ -4,6 +4,7 @@
 static const char *const kind_names[] = {
     [STEP_IMPORT] = "import",
     [STEP_EXPORT] = "export",
+    [STEP_UNPACK] = "gradients unpacked",
     [STEP_RELU] = "activation",
     [STEP_RELU_BACK] = "activation, gradient",
     [STEP_SCALE] = "addition, scale",
