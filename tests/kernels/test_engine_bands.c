@@ -13,7 +13,7 @@
 #include "support/edsr_net.h"
 #include "support/fill.h"
 
-/* Wide enough for bands of the fewest rows (8); see onednn_bands.c. */
+/* Wide enough for bands of the fewest rows (8); see plan_bands.c. */
 enum { WIDTH = 1030, MAX_OUTPUTS = 4 };
 
 static void done(int status, const dukd_failure *f) {

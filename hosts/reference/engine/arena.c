@@ -36,6 +36,17 @@ void dukd_block_free(dukd_block *b, dukd_memory_count *count) {
     *b = (dukd_block){0};
 }
 
+int dukd_grow(void **array, int32_t count, int32_t *room, size_t element, dukd_failure *f) {
+    if (count < *room) return DUKD_DONE;
+    if (count > INT32_MAX / 2) return dukd_fail_memory(f, "compiling a network", SIZE_MAX);
+    const int32_t wanted = count ? 2 * count : 32;
+    void *larger = realloc(*array, (size_t)wanted * element);
+    if (!larger) return dukd_fail_memory(f, "compiling a network", (size_t)wanted * element);
+    *array = larger;
+    *room = wanted;
+    return DUKD_DONE;
+}
+
 static int larger_first(const void *a, const void *b) {
     const dukd_buffer *x = *(dukd_buffer *const *)a, *y = *(dukd_buffer *const *)b;
     if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;

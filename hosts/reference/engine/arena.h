@@ -2,6 +2,7 @@
 #ifndef DUKD_ARENA_H
 #define DUKD_ARENA_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/failure.h"
@@ -22,6 +23,9 @@ typedef struct {
 int dukd_block_reserve(dukd_block *b, int64_t bytes, int keep, dukd_memory_count *count, const char *what,
                        dukd_failure *f);
 void dukd_block_free(dukd_block *b, dukd_memory_count *count);
+
+/* Makes room for one more element of a growing array of the processor's memory, which is not counted. */
+int dukd_grow(void **array, int32_t count, int32_t *room, size_t element, dukd_failure *f);
 
 /* A buffer of a plan. It holds its bytes from step `first` to step `last`, both included. */
 typedef struct {

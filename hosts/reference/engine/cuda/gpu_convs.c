@@ -39,7 +39,7 @@ int gpu_get_packed(gpu_network *n, const dukd_run_conv *run, dukd_type type, int
             return DUKD_DONE;
         }
     void *packed = n->packed;
-    const int status = gpu_grow(&packed, n->packed_count, &n->packed_room, sizeof *n->packed, f);
+    const int status = dukd_grow(&packed, n->packed_count, &n->packed_room, sizeof *n->packed, f);
     n->packed = packed;
     if (status != DUKD_DONE) return status;
     n->packed[n->packed_count] = (gpu_packed){.run = *run, .type = type};
@@ -97,7 +97,7 @@ int gpu_place_packed(gpu_network *n, dukd_failure *f) {
     char *image = NULL;
     void *memory = n->memory;
     dukd_block block = {0};
-    int status = gpu_grow(&memory, n->memory_count, &n->memory_room, sizeof *n->memory, f);
+    int status = dukd_grow(&memory, n->memory_count, &n->memory_room, sizeof *n->memory, f);
     n->memory = memory;
     if (status == DUKD_DONE && !(image = malloc((size_t)table.bytes)))
         status = dukd_fail_memory(f, "compiling a network", (unsigned long long)table.bytes);

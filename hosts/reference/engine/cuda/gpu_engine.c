@@ -9,7 +9,6 @@
 #include "engine/cuda/gpu_state.h"
 
 enum { OLDEST = 75, OLDEST_BF16 = 80 }; /* compute capability x 10 */
-enum { TABLE_ALIGNMENT = 16 };
 
 static void close_engine(gpu_engine *e) {
 #ifdef DUKD_GPU_NCCL
@@ -126,6 +125,11 @@ static void engine_set_clock(void *engine, double (*now)(void)) {
     e->now = now;
 }
 
+static int32_t engine_times(void *engine, dukd_engine_time *out, int32_t room) {
+    gpu_engine *e = engine;
+    return dukd_step_times_take(&e->times, out, room);
+}
+
 static int network_create(void **out, void *engine, const dukd_graph *g, dukd_precision precision,
                           dukd_failure *f) {
     const gpu_engine *e = engine;
@@ -171,44 +175,12 @@ static void exec_destroy(void *exec) {
     gpu_block_free(p->network->engine, &p->on_device);
     if (p->network->engine->kept == p) p->network->engine->kept = NULL;
     gpu_leave(before);
-    dukd_fused_free(&p->fused);
-    free(p->steps);
-    free(p->buffers);
-    free(p->constants);
+    dukd_plan_free(&p->plan);
     free(p->announcements);
     free(p->gradients);
     free(p->groups);
+    free(p->step_gradients);
     free(p);
-}
-
-/* The constants, and the tables by which gradients are unpacked. */
-static int place_constants(gpu_program *p, dukd_failure *f) {
-    gpu_engine *e = p->network->engine;
-    const int64_t constants = (int64_t)p->constant_count * (int64_t)sizeof *p->constants;
-    int64_t bytes = constants;
-    for (int32_t i = 0; i < p->group_count; i++) {
-        p->groups[i].at = (bytes + TABLE_ALIGNMENT - 1) / TABLE_ALIGNMENT * TABLE_ALIGNMENT;
-        bytes = p->groups[i].at + p->groups[i].table.bytes;
-    }
-    if (bytes == 0) return DUKD_DONE;
-    char *image = calloc((size_t)bytes, 1);
-    if (!image) return dukd_fail_memory(f, "compiling a network", (unsigned long long)bytes);
-    if (constants) memcpy(image, p->constants, (size_t)constants);
-    for (int32_t i = 0; i < p->group_count; i++) {
-        const gpu_gradient_group *g = &p->groups[i];
-        (void)gpu_unpack_table(image + g->at, &p->gradients[g->first], g->count);
-    }
-    int status = gpu_block_reserve(e, &p->on_device, bytes, "a network's constants", f);
-    if (status == DUKD_DONE) status = gpu_upload(e, p->on_device.data, image, bytes, f);
-    free(image);
-    return status;
-}
-
-/* What a planned program needs on the device. */
-static int place_program(gpu_program *p, dukd_failure *f) {
-    int status = gpu_place_packed(p->network, f);
-    if (status == DUKD_DONE) status = place_constants(p, f);
-    return status == DUKD_DONE ? gpu_reserve_for(p, f) : status;
 }
 
 static int exec_create(void **out, void *network, const dukd_exec_spec *spec, int drops, dukd_failure *f) {
@@ -223,7 +195,7 @@ static int exec_create(void **out, void *network, const dukd_exec_spec *spec, in
     }
     p->network = n;
     status = gpu_plan(p, spec, drops, f);
-    if (status == DUKD_DONE) status = place_program(p, f);
+    if (status == DUKD_DONE) status = gpu_place_program(p, f);
     gpu_leave(before);
     if (status != DUKD_DONE) {
         n->packed_count = n->placed; /* nobody knows the others but the program that has failed */
@@ -246,7 +218,7 @@ static const dukd_backend backend = {
     .engine_destroy = engine_destroy,
     .engine_memory = engine_memory,
     .engine_set_clock = engine_set_clock,
-    .engine_times = gpu_take_times,
+    .engine_times = engine_times,
     .network_create = network_create,
     .network_destroy = network_destroy,
     .network_set_weights = network_set_weights,

@@ -8,17 +8,6 @@
 
 enum { ALIGNMENT = 256, COARSE = 1 << 20 };
 
-int gpu_grow(void **array, int32_t count, int32_t *room, size_t element, dukd_failure *f) {
-    if (count < *room) return DUKD_DONE;
-    if (count > INT32_MAX / 2) return dukd_fail_memory(f, "compiling a network", SIZE_MAX);
-    const int32_t wanted = count ? 2 * count : 32;
-    void *larger = realloc(*array, (size_t)wanted * element);
-    if (!larger) return dukd_fail_memory(f, "compiling a network", (size_t)wanted * element);
-    *array = larger;
-    *room = wanted;
-    return DUKD_DONE;
-}
-
 static int64_t round_up(int64_t n, int64_t to) {
     return (n + to - 1) / to * to;
 }
@@ -82,7 +71,7 @@ int gpu_block_retire(gpu_engine *e, dukd_block *b, dukd_failure *f) {
         return DUKD_DONE;
     }
     void *retired = e->retired;
-    const int status = gpu_grow(&retired, e->retired_count, &e->retired_room, sizeof *e->retired, f);
+    const int status = dukd_grow(&retired, e->retired_count, &e->retired_room, sizeof *e->retired, f);
     e->retired = retired;
     if (status != DUKD_DONE) return status;
     e->retired[e->retired_count++] = *b;
@@ -115,7 +104,7 @@ int gpu_array_take(gpu_engine *e, int64_t bytes, const char *what, void **out, d
         return DUKD_DONE;
     }
     void *arrays = e->arrays, *data = NULL;
-    int status = gpu_grow(&arrays, e->array_count, &e->array_room, sizeof *e->arrays, f);
+    int status = dukd_grow(&arrays, e->array_count, &e->array_room, sizeof *e->arrays, f);
     e->arrays = arrays;
     if (status == DUKD_DONE) status = take(e, size, what, &data, f);
     if (status != DUKD_DONE) return status;

@@ -10,6 +10,7 @@
 #include "engine/engine_backend.h"
 #include "engine/fusion.h"
 #include "engine/packed_weights.h"
+#include "engine/plan.h"
 #include "engine/step_times.h"
 
 enum {
@@ -89,73 +90,17 @@ typedef struct {
 /* Weights' gradients that wait for being added to the parameters' by one launch. */
 typedef struct {
     int32_t first, count; /* of the program's gradients */
-    int32_t step;         /* that does it */
+    int32_t step;         /* behind which it is done */
     gpu_table table;
     int64_t at; /* in the program's block on the device */
 } gpu_gradient_group;
 
-typedef enum {
-    STEP_IMPORT,           /* out = caller's input, or the gradient of an output */
-    STEP_EXPORT,           /* caller's output, or the gradient of the input = a */
-    STEP_CONV,             /* out = conv(a) with packed weights, activation and all; b: addend, maybe out */
-    STEP_DATA_GRADIENT,    /* out (+)= from a (gradient of the node's value) */
-    STEP_WEIGHTS_GRADIENT, /* from a (source) and b (gradient of the node's value), of packed weights */
-    STEP_UNPACK,           /* a group's gradients of packed weights to the parameters' */
-    STEP_RELU,
-    STEP_RELU_BACK, /* out masked by a; may leave parts of a bias's gradient: of out, and of b, which it only reads */
-    STEP_SCALE,
-    STEP_ADD,  /* out = a + b */
-    STEP_CAST, /* out (+)= a, types differ or not */
-    STEP_AFFINE,
-    STEP_SHUFFLE,
-    STEP_UNSHUFFLE,
-    STEP_CLEAR, /* out = 0 */
-    STEP_GELU,
-    STEP_GELU_BACK, /* out *= gelu'(a) */
-    STEP_SIGMOID,
-    STEP_SIGMOID_BACK,      /* out *= a (1 - a) */
-    STEP_MUL,               /* out = factor a b + c */
-    STEP_MUL_BACK,          /* out (+)= factor a b: a is the gradient, b the other operand */
-    STEP_MUL_BACK_CHANNELS, /* out (+)= sums of factor a b */
-    STEP_COPY_CHANNELS,
-    STEP_LAYER_NORM,      /* c: what it leaves for its gradient, or none */
-    STEP_LAYER_NORM_BACK, /* out (+)= from a (gradient), b (source), c */
-    STEP_ATTENTION,
-    STEP_ATTENTION_BACK, /* out = from a (gradient), b (source) */
-    STEP_DROP_PATH,      /* out (+)= a times the images' factors, plus b */
-    STEP_MEAN,
-    STEP_MEAN_BACK, /* out (+)= from a */
-    STEP_DEVIATION,
-    STEP_DEVIATION_BACK, /* from a (gradient), b (source), c (value) */
-    STEP_MAX_POOL,
-    STEP_MAX_POOL_BACK, /* from a (gradient), b (source) */
-    STEP_RESIZE,
-    STEP_RESIZE_BACK,
-} gpu_step_kind;
-
+/* What a step of backward has to do with them; each an index of the program's gradients, or -1. */
 typedef struct {
-    int32_t buffer; /* -1: none */
-    int32_t channels, height, width;
-    dukd_type type;
-} gpu_value;
-
-typedef struct {
-    gpu_step_kind kind;
-    const dukd_node *node;
-    gpu_value a, b, c, out;
-    int32_t accumulate; /* out += */
-    int32_t for_input;  /* done only where the caller wants the input's gradient */
-    gpu_conv *conv;
-    int32_t packed; /* index of the network's packed weights */
-    int32_t gradient,
-        other_gradient;      /* of the program's: WEIGHTS_GRADIENT; whose parts RELU_BACK leaves; -1 */
-    int32_t adds;            /* WEIGHTS_GRADIENT: leaves the parts of its bias's gradient itself */
-    int32_t group;           /* UNPACK */
-    int64_t factors, shifts; /* index in the program's constants; -1: none */
-    float factor;            /* SCALE, RELU's slope, of products */
-    int32_t order;           /* SHUFFLE, UNSHUFFLE: of the channels of the smaller tensor */
-    int32_t to_first, from_first, count; /* COPY_CHANNELS: of out, of a */
-} gpu_step;
+    int32_t of_out;   /* WEIGHTS_GRADIENT: its own; RELU_BACK: whose bias's parts it leaves, out of its out */
+    int32_t of_other; /* RELU_BACK: and out of its b, which it only reads */
+    int32_t adds;     /* WEIGHTS_GRADIENT: 1: it leaves the parts of its bias's gradient itself */
+} gpu_step_gradients;
 
 /* Elements first .. first + count - 1 of the parameters' gradient are complete after `step`. */
 typedef struct {
@@ -163,26 +108,19 @@ typedef struct {
     int64_t first, count;
 } gpu_announcement;
 
+/* A plan's steps have a gpu_conv as `conv`, an index of the network's packed weights as `packed`, and factors and shifts in device memory. */
 typedef struct gpu_program {
     gpu_network *network;
-    dukd_purpose purpose;
-    int32_t batch, height, width;
-    const float *drops; /* of the last forward, see dukd_exec_set_drops; NULL: none */
-    dukd_fused fused;
-    gpu_step *steps; /* forward, then backward */
-    int32_t step_count, step_room, forward_steps;
-    dukd_buffer *buffers; /* in the arena */
-    int32_t buffer_count, buffer_room;
-    int64_t arena_bytes, scratch_bytes, gradient_bytes; /* of the engine's blocks */
-    int64_t group_bytes; /* while it is planned: of the gradients in no group yet */
-    float *constants;    /* factors and shifts of affine maps, until they are on the device */
-    int32_t constant_count, constant_room;
-    gpu_unpack_job *gradients; /* of packed weights, in the order of their steps */
-    int32_t gradient_count, gradient_room;
-    gpu_gradient_group *groups;
-    int32_t group_count, group_room;
-    dukd_block on_device;            /* the constants, and the groups' tables */
-    gpu_announcement *announcements; /* by step */
+    dukd_plan plan;
+    const float *drops;                    /* of the last forward, see dukd_exec_set_drops; NULL: none */
+    int64_t scratch_bytes, gradient_bytes; /* of the engine's blocks */
+    gpu_unpack_job *gradients;             /* of packed weights, in the order of their steps */
+    int32_t gradient_count;
+    gpu_gradient_group *groups; /* in their order */
+    int32_t group_count;
+    gpu_step_gradients *step_gradients; /* of each step; INFER: NULL */
+    dukd_block on_device;               /* the constants, and the groups' tables */
+    gpu_announcement *announcements;    /* by step */
     int32_t announcement_count;
 } gpu_program;
 
@@ -209,8 +147,6 @@ void gpu_array_give(gpu_engine *e, void *p);
 /* Copies out of memory that may change when the call returns. */
 int gpu_upload(gpu_engine *e, void *to, const void *from, int64_t bytes, dukd_failure *f);
 void gpu_memory_close(gpu_engine *e); /* everything but blocks that others hold */
-/* Makes room for one more element of a growing array. */
-int gpu_grow(void **array, int32_t count, int32_t *room, size_t element, dukd_failure *f);
 
 /* ---- gpu_arrays_ops.c ---- */
 extern const dukd_array_ops gpu_array_ops;
@@ -230,8 +166,14 @@ int gpu_place_packed(gpu_network *n, dukd_failure *f);
 /* Packs all where the network's weights have changed. */
 int gpu_refresh_packed(gpu_network *n, dukd_failure *f);
 
-/* ---- gpu_plan.c: fills a program, forward steps first (gpu_planner.h names the other files). `drops`: with drop paths. ---- */
+/* ---- gpu_plan.c: fills a program; and what it needs on the device. `drops`: with drop paths. ---- */
 int gpu_plan(gpu_program *p, const dukd_exec_spec *spec, int drops, dukd_failure *f);
+int gpu_place_program(gpu_program *p, dukd_failure *f);
+
+/* ---- gpu_plan_gradients.c: when all steps are there, and before memory is planned (dukd_plan_backend) ---- */
+int gpu_plan_gradients(void *program, dukd_failure *f);
+/* The step behind which a gradient has been added to the parameters'. */
+int32_t gpu_gradient_complete(const gpu_program *p, int32_t gradient);
 
 /* ---- gpu_run.c, gpu_run_ops.c ---- */
 /* The engine's blocks are as large as the program needs them; a forward that is kept moves. One arena for all programs of a purpose: only
@@ -251,15 +193,8 @@ typedef struct {
     void *scratch;
 } gpu_operands;
 /* A cudaError_t. */
-int gpu_run_op(const gpu_step *s, const gpu_operands *o);
+int gpu_run_op(const dukd_plan_step *s, const gpu_operands *o);
 /* Bytes of scratch that the step needs. */
-int64_t gpu_op_scratch(const gpu_step *s, const gpu_operands *o);
-/* A value as the kernels see it, but for its place in memory. */
-dukd_tensor gpu_shape_of(const gpu_program *p, const gpu_value *v);
-
-/* ---- gpu_times.c ---- */
-const char *gpu_kind_name(const gpu_step *s); /* "layer norm, gradient" */
-void gpu_note_time(gpu_engine *e, const gpu_step *s, double seconds);
-int32_t gpu_take_times(void *engine, dukd_engine_time *out, int32_t room);
+int64_t gpu_op_scratch(const dukd_plan_step *s, const gpu_operands *o);
 
 #endif

@@ -5,17 +5,6 @@
 
 #include "engine/onednn/onednn_state.h"
 
-/* Makes room for one more element. */
-static int grow(void **array, int32_t count, int32_t *room, size_t element, dukd_failure *f) {
-    if (count < *room) return DUKD_DONE;
-    int32_t wanted = count ? 2 * count : 32;
-    void *larger = realloc(*array, (size_t)wanted * element);
-    if (!larger) return dukd_fail_memory(f, "compiling a network", (size_t)wanted * element);
-    *array = larger;
-    *room = wanted;
-    return DUKD_DONE;
-}
-
 /* Blocks that any convolution of the engine may need while it runs. */
 static int reserve_for(onednn_engine *e, const dukd_conv *c, dukd_failure *f) {
     const dukd_conv_spec *s = dukd_conv_get_spec(c);
@@ -37,7 +26,7 @@ int onednn_get_conv(onednn_engine *e, const dukd_conv_spec *spec, dukd_conv **ou
             return DUKD_DONE;
         }
     void *convs = e->convs;
-    int status = grow(&convs, e->conv_count, &e->conv_room, sizeof(dukd_conv *), f);
+    int status = dukd_grow(&convs, e->conv_count, &e->conv_room, sizeof(dukd_conv *), f);
     e->convs = convs;
     dukd_conv *c = NULL;
     if (status == DUKD_DONE) status = dukd_conv_create(&c, e->dnnl, spec, f);
@@ -62,7 +51,7 @@ int onednn_get_packed(onednn_network *n, const dukd_run_conv *run, int32_t trans
         }
     }
     void *packed = n->packed;
-    int status = grow(&packed, n->packed_count, &n->packed_room, sizeof *n->packed, f);
+    int status = dukd_grow(&packed, n->packed_count, &n->packed_room, sizeof *n->packed, f);
     n->packed = packed;
     if (status != DUKD_DONE) return status;
     onednn_packed p = {.conv = *run, .transposed = transposed, .layout = conv, .version = -1};

@@ -49,6 +49,11 @@ static void engine_set_clock(void *engine, double (*now)(void)) {
     e->now = now;
 }
 
+static int32_t engine_times(void *engine, dukd_engine_time *out, int32_t room) {
+    onednn_engine *e = engine;
+    return dukd_step_times_take(&e->times, out, room);
+}
+
 static int network_create(void **out, void *engine, const dukd_graph *g, dukd_precision precision,
                           dukd_failure *f) {
     if (precision == DUKD_BF16 && !dukd_dnnl_can_bf16())
@@ -86,10 +91,8 @@ static int network_set_weights(void *network, const float *weights, dukd_failure
 static void exec_destroy(void *exec) {
     onednn_program *p = exec;
     if (!p) return;
-    dukd_fused_free(&p->fused);
-    free(p->steps);
+    dukd_plan_free(&p->plan);
     free(p->part_drops);
-    free(p->buffers);
     free(p);
 }
 
@@ -101,10 +104,10 @@ static int exec_create(void **out, void *network, const dukd_exec_spec *spec, in
     int status = onednn_plan(p, spec, drops, f);
     /* One arena for all programs of a purpose: only one of them runs at a time. */
     if (status == DUKD_DONE)
-        status = spec->purpose == DUKD_TRAIN ? dukd_block_reserve(&e->train, p->arena_bytes, e->kept,
+        status = spec->purpose == DUKD_TRAIN ? dukd_block_reserve(&e->train, p->plan.arena_bytes, e->kept,
                                                                   &e->memory, "a network's activations", f)
-                                             : dukd_block_reserve(&e->infer, p->arena_bytes, 0, &e->memory,
-                                                                  "a network's activations", f);
+                                             : dukd_block_reserve(&e->infer, p->plan.arena_bytes, 0,
+                                                                  &e->memory, "a network's activations", f);
     if (status != DUKD_DONE) {
         exec_destroy(p);
         return status;
@@ -119,7 +122,7 @@ const dukd_backend dukd_backend_onednn = {
     .engine_destroy = engine_destroy,
     .engine_memory = engine_memory,
     .engine_set_clock = engine_set_clock,
-    .engine_times = onednn_take_times,
+    .engine_times = engine_times,
     .network_create = network_create,
     .network_destroy = network_destroy,
     .network_set_weights = network_set_weights,

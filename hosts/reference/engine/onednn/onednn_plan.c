@@ -1,8 +1,7 @@
-/* A program: its values, its steps, and their memory. */
+/* What the oneDNN engine says of itself to the planner (engine/plan.h): parts of the batch, layouts, convolutions. */
 #include <stdlib.h>
 
-#include "common/checked.h"
-#include "engine/onednn/onednn_planner.h"
+#include "engine/onednn/onednn_state.h"
 #include "engine/ops_kernels.h"
 
 enum {
@@ -24,7 +23,7 @@ static int32_t channels_in_memory(const dukd_node *n) {
 }
 
 static void size_of(const onednn_program *p, const dukd_node *n, int64_t size[2]) {
-    dukd_graph_size(p->network->graph, n->size_of, p->height, p->width, size);
+    dukd_graph_size(p->network->graph, n->size_of, p->plan.height, p->plan.width, size);
 }
 
 /* One pixel: its channels lie the same in every layout. */
@@ -58,125 +57,39 @@ static int knows_blocks(const dukd_node *n) {
 /* Training is faster in blocks of 16 channels (the weight gradient is), inference in NHWC. Blocks want every
  * value to have whole ones, but for an image's few channels in the first and single pixels. */
 static int32_t can_block(const onednn_program *p) {
-    if (p->purpose != DUKD_TRAIN || p->network->engine->worker.isa < DUKD_ISA_AVX512) return 0;
-    for (int32_t i = 0; i < p->fused.count; i++) {
-        const dukd_node *n = &p->fused.nodes[i];
+    if (p->plan.purpose != DUKD_TRAIN || p->network->engine->worker.isa < DUKD_ISA_AVX512) return 0;
+    for (int32_t i = 0; i < p->plan.fused.count; i++) {
+        const dukd_node *n = &p->plan.fused.nodes[i];
         if (n->kind == DUKD_NODE_OUTPUT || n->kind == DUKD_NODE_INPUT) continue;
-        const dukd_node *source = &p->fused.nodes[n->in[0]];
+        const dukd_node *source = &p->plan.fused.nodes[n->in[0]];
         if (source->kind == DUKD_NODE_INPUT && (n->kind != DUKD_NODE_CONV || source->channels > 4)) return 0;
         if (!knows_blocks(n) || (channels_in_memory(n) % LANES != 0 && !is_pixel(p, n))) return 0;
         for (int k = 1; k < DUKD_OP_MAX_OPERANDS; k++)
-            if (n->in[k] >= 0 && p->fused.nodes[n->in[k]].kind == DUKD_NODE_INPUT) return 0;
+            if (n->in[k] >= 0 && p->plan.fused.nodes[n->in[k]].kind == DUKD_NODE_INPUT) return 0;
     }
     return 1;
 }
 
-/* Where it is cheap to compute a convolution's source again, that is not kept. */
-static void choose_kept(onednn_planner *s) {
-    onednn_program *p = s->program;
-    if (p->purpose != DUKD_TRAIN) return;
-    for (int32_t i = 0; i < p->fused.count; i++) dukd_fused_note_kept(&p->fused, i, s->keep, s->again);
-    for (int32_t i = 0; i < p->fused.count; i++) {
-        dukd_node_kind kind = p->fused.nodes[i].kind;
-        /* A norm again costs 2 % of a step of SwinIR for a fifth of its memory: not where numbers are small. */
-        int cheap =
-            kind == DUKD_NODE_GELU || (kind == DUKD_NODE_LAYER_NORM && p->network->type == DUKD_TYPE_F32);
-        if (s->again[i] && !cheap) s->keep[i] = 1;
-        if (s->keep[i]) s->again[i] = 0;
-    }
+static void lay_out(const void *program, const dukd_node *n, int gradient, dukd_plan_value *v) {
+    const onednn_program *p = program;
+    const int pixel = v->height == 1 && v->width == 1;
+    v->channels = channels_in_memory(n);
+    if (!p->blocked) return;
+    if (gradient && n->kind == DUKD_NODE_INPUT)
+        v->channels = in_lanes(n->channels); /* whole vectors: no code writes planes */
+    else if (!pixel && v->channels % LANES != 0)
+        v->layout = DUKD_PLANAR; /* the input */
+    else if (!pixel && v->channels > LANES)
+        v->layout = DUKD_BLOCK16;
 }
 
-/* In a bf16 network the last layers are f32: convolutions that only outputs read. So is what they read, where a
- * convolution can write it so and nobody else wants it; else it is cast for them (onednn_plan_forward.c). */
-static void choose_wide(onednn_planner *s) {
-    const onednn_program *p = s->program;
-    if (p->network->type == DUKD_TYPE_F32) return;
-    for (int32_t i = 0; i < p->fused.count; i++) {
-        const dukd_node *n = &p->fused.nodes[i];
-        s->wide[i] = n->kind == DUKD_NODE_CONV && (n->last || n->in[1] < 0);
-    }
-    for (int32_t i = 0; i < p->fused.count; i++) {
-        const dukd_node *n = &p->fused.nodes[i];
-        int last = n->kind == DUKD_NODE_CONV && n->last;
-        for (int k = 0; k < DUKD_OP_MAX_OPERANDS; k++)
-            if (n->in[k] >= 0 && !(k == 0 && (last || n->kind == DUKD_NODE_OUTPUT))) s->wide[n->in[k]] = 0;
-    }
-}
-
-static int describe_values(onednn_planner *s) {
-    onednn_program *p = s->program;
-    s->blocked = can_block(p);
-    choose_wide(s);
-    for (int32_t i = 0; i < p->fused.count; i++) {
-        const dukd_node *n = &p->fused.nodes[i];
-        int64_t size[2];
-        size_of(p, n, size);
-        if (size[0] < 1 || size[1] < 1 || size[0] > INT32_MAX || size[1] > INT32_MAX)
-            return dukd_fail(s->failure, DUKD_MISUSED,
-                             "images of %d x %d pixels (width x height) are too small for this network",
-                             (int)p->width, (int)p->height);
-        onednn_value v = {.buffer = -1,
-                          .channels = channels_in_memory(n),
-                          .up = n->up,
-                          .height = (int32_t)size[0],
-                          .width = (int32_t)size[1],
-                          .type = s->wide[i] ? DUKD_TYPE_F32 : p->network->type};
-        int pixel = v.height == 1 && v.width == 1;
-        if (s->blocked && v.channels % LANES == 0 && v.channels > LANES && !pixel) v.layout = DUKD_BLOCK16;
-        if (s->blocked && v.channels % LANES != 0 && !pixel) v.layout = DUKD_PLANAR; /* the input */
-        v.rows = v.height;
-        s->gradient[i] = v;
-        v.banded = i >= p->band_node;
-        v.halo = s->halo[i];
-        if (v.banded)
-            v.rows = p->band_rows * v.up + 2 * v.halo;
-        else
-            v.skip = v.halo;
-        s->value[i] = v;
-        s->stats[i] = onednn_none;
-        if (s->blocked && n->kind == DUKD_NODE_INPUT) { /* whole vectors: no code writes planes */
-            s->gradient[i].channels = in_lanes(n->channels);
-            s->gradient[i].layout = DUKD_NHWC;
-        }
-        s->last_use[i] = i;
-        for (int k = 0; k < DUKD_OP_MAX_OPERANDS; k++)
-            if (n->in[k] >= 0) s->last_use[n->in[k]] = i;
-    }
-    choose_kept(s);
-    return DUKD_DONE;
-}
-
-/* ---- memory ---- */
-
-/* When the batch goes through in parts, what is kept lives through all of them. */
-static int plan_memory(onednn_program *p, dukd_failure *f) {
-    dukd_buffer *plan = calloc((size_t)p->buffer_count + 1, sizeof *plan);
-    if (!plan) return dukd_fail_memory(f, "planning memory", ((size_t)p->buffer_count + 1) * sizeof *plan);
-    int status = DUKD_DONE;
-    for (int32_t i = 0; i < p->buffer_count && status == DUKD_DONE; i++) {
-        onednn_buffer *b = &p->buffers[i];
-        b->kept = b->first < p->forward_steps && b->last >= p->forward_steps && p->part < p->batch;
-        plan[i] = (dukd_buffer){.first = b->first, .last = b->last};
-        if (b->first < p->whole_steps && b->last >= p->whole_steps)
-            plan[i].last = p->step_count; /* all bands */
-        if (b->kept) plan[i] = (dukd_buffer){.first = 0, .last = p->step_count};
-        if (!dukd_checked_mul(b->image_bytes, b->kept ? p->batch : p->part, &plan[i].bytes))
-            status =
-                dukd_fail(f, DUKD_MISUSED,
-                          "a batch of %d images of %d x %d pixels needs more memory than can be addressed",
-                          (int)p->batch, (int)p->width, (int)p->height);
-    }
-    if (status == DUKD_DONE) status = dukd_arena_plan(plan, p->buffer_count, &p->arena_bytes, f);
-    for (int32_t i = 0; i < p->buffer_count; i++) p->buffers[i].offset = plan[i].offset;
-    free(plan);
-    return status;
-}
+/* ---- parts ---- */
 
 /* Training takes as many images at a time as leave a body's values in the cache, but one for each thread. */
 static int32_t choose_train_part(const onednn_program *p) {
     int64_t widest = 1;
-    for (int32_t i = 0; i < p->fused.count; i++) {
-        const dukd_node *n = &p->fused.nodes[i];
+    for (int32_t i = 0; i < p->plan.fused.count; i++) {
+        const dukd_node *n = &p->plan.fused.nodes[i];
         int64_t size[2], bytes;
         if (n->kind == DUKD_NODE_OUTPUT || n->up != 1) continue;
         size_of(p, n, size);
@@ -185,30 +98,15 @@ static int32_t choose_train_part(const onednn_program *p) {
     }
     int64_t images = PART_BYTES / widest, threads = p->network->engine->worker.threads;
     if (images < threads) images = threads;
-    int32_t part = images < p->batch ? (int32_t)images : p->batch;
-    while (p->batch % part != 0) part++; /* a divisor, and rather more images than less */
+    int32_t part = images < p->plan.batch ? (int32_t)images : p->plan.batch;
+    while (p->plan.batch % part != 0) part++; /* a divisor, and rather more images than less */
     return part;
 }
 
 static int32_t choose_part(const onednn_program *p) {
-    if (p->purpose == DUKD_TRAIN) return choose_train_part(p);
-    int64_t pixels = (int64_t)p->height * p->width, images = (PART_PIXELS + pixels - 1) / pixels;
-    return images < p->batch ? (int32_t)images : p->batch;
-}
-
-static int plan_nodes(onednn_planner *s) {
-    onednn_program *p = s->program;
-    onednn_choose_bands(p, s->halo);
-    int status = describe_values(s);
-    if (status != DUKD_DONE) return status;
-    for (int32_t i = 0; i < p->fused.count; i++) {
-        if (i == p->band_node) p->whole_steps = p->step_count;
-        onednn_plan_node(s, i, NULL);
-    }
-    p->forward_steps = p->step_count;
-    if (p->band_node == p->fused.count) p->whole_steps = p->forward_steps;
-    if (p->purpose == DUKD_TRAIN) onednn_plan_backward(s);
-    return s->status == DUKD_DONE ? plan_memory(p, s->failure) : s->status;
+    if (p->plan.purpose == DUKD_TRAIN) return choose_train_part(p);
+    int64_t pixels = (int64_t)p->plan.height * p->plan.width, images = (PART_PIXELS + pixels - 1) / pixels;
+    return images < p->plan.batch ? (int32_t)images : p->plan.batch;
 }
 
 /* A window's tokens have a table of fixed size (ops_window.h). */
@@ -225,38 +123,115 @@ static int check_windows(const dukd_fused *fused, dukd_failure *f) {
     return DUKD_DONE;
 }
 
-int onednn_plan(onednn_program *p, const dukd_exec_spec *spec, int drops, dukd_failure *f) {
-    p->purpose = spec->purpose;
-    p->batch = spec->batch;
-    p->height = spec->height;
-    p->width = spec->width;
-    p->output_count = spec->output_count;
-    dukd_fuse_mode mode = {.train = spec->purpose == DUKD_TRAIN, .drops = drops};
-    int status = dukd_fuse(&p->fused, p->network->graph, spec->outputs, spec->output_count, mode, f);
-    if (status == DUKD_DONE) status = check_windows(&p->fused, f);
-    if (status != DUKD_DONE) return status;
-    p->part = choose_part(p);
-    size_t part = (size_t)p->part * sizeof *p->part_drops;
-    if (drops && !(p->part_drops = malloc(part))) return dukd_fail_memory(f, "compiling a network", part);
+static int begin(void *program, dukd_failure *f) {
+    onednn_program *p = program;
+    p->plan.part = choose_part(p);
+    p->blocked = can_block(p);
+    return check_windows(&p->plan.fused, f);
+}
 
-    size_t count = (size_t)p->fused.count;
-    onednn_planner s = {.program = p, .failure = f};
-    s.value = calloc(3 * count, sizeof *s.value);
-    s.last_use = calloc(6 * count, sizeof *s.last_use);
-    if (s.value && s.last_use) {
-        s.gradient = s.value + count;
-        s.stats = s.gradient + count;
-        s.keep = s.last_use + count;
-        s.again = s.keep + count;
-        s.passed = s.again + count;
-        s.halo = s.passed + count;
-        s.wide = s.halo + count;
-        status = plan_nodes(&s);
-    } else {
-        status = dukd_fail_memory(f, "compiling a network",
-                                  count * (3 * sizeof *s.value + 6 * sizeof *s.last_use));
+/* ---- steps ---- */
+
+static int reserve(void *program, const dukd_plan_step *step, dukd_failure *f) {
+    const onednn_program *p = program;
+    onednn_engine *e = p->network->engine;
+    const onednn_operands o = {.program = p,
+                               .a = dukd_plan_shape(&p->plan, &step->a),
+                               .b = dukd_plan_shape(&p->plan, &step->b),
+                               .out = dukd_plan_shape(&p->plan, &step->out)};
+    return dukd_block_reserve(&e->scratch, onednn_op_scratch(step, &o), 0, &e->memory,
+                              "an operation's scratch", f);
+}
+
+static dukd_conv_spec spec_of(const onednn_program *p, dukd_conv_kind kind, const dukd_plan_value *source,
+                              const dukd_plan_value *dest, const dukd_run_conv *run, int32_t pad) {
+    int32_t pad_rows = dest->banded ? 0 : pad; /* a band's source has the rows */
+    return (dukd_conv_spec){.kind = kind,
+                            .images = p->plan.part,
+                            .in_channels = source->channels,
+                            .out_channels = dest->channels,
+                            .groups = run->groups,
+                            .height = dest->rows,
+                            .width = dest->width,
+                            .source_height = source->rows,
+                            .source_width = source->width,
+                            .side = run->side,
+                            .stride = run->stride,
+                            .pad_top = pad_rows,
+                            .pad_bottom = pad_rows,
+                            .pad_left = pad,
+                            .pad_right = pad,
+                            .source_type = source->type,
+                            .dest_type = dest->type,
+                            .source_layout = source->layout,
+                            .dest_layout = dest->layout};
+}
+
+/* The data gradients that are convolutions with transposed weights, which can add; oneDNN's own cannot. */
+static int is_transposable(const dukd_node *conv) {
+    return conv->op->stride == 1 && conv->op->groups == 1;
+}
+
+static dukd_conv_post post_of(const dukd_plan_step *step) {
+    if (step->b.buffer >= 0) return step->b.buffer == step->out.buffer ? DUKD_POST_SUM : DUKD_POST_ADD;
+    return step->node->act == DUKD_ACT_RELU   ? DUKD_POST_RELU
+           : step->node->act == DUKD_ACT_GELU ? DUKD_POST_GELU
+                                              : DUKD_POST_NONE;
+}
+
+static int get_conv(onednn_program *p, dukd_plan_step *step, const dukd_conv_spec *spec, dukd_failure *f) {
+    dukd_conv *conv = NULL;
+    const int status = onednn_get_conv(p->network->engine, spec, &conv, f);
+    step->conv = conv;
+    return status;
+}
+
+static int compile(void *program, dukd_plan_step *step, dukd_failure *f) {
+    onednn_program *p = program;
+    const dukd_node *n = step->node, *source = &p->plan.fused.nodes[n->in[0]];
+    const int forward = step->kind == DUKD_STEP_CONV, weights = step->kind == DUKD_STEP_WEIGHTS_GRADIENT;
+    const int transposed = !forward && !weights && is_transposable(n);
+    const dukd_plan_value *in = forward || weights ? &step->a : &step->out; /* the source or its gradient */
+    const dukd_plan_value *out = forward ? &step->out : weights ? &step->b : &step->a;
+    const int32_t pad = dukd_node_padding(n);
+    step->run = dukd_run_conv_of(p->network->graph, n, source, in->channels, out->channels);
+    dukd_conv_spec spec =
+        spec_of(p, weights ? DUKD_CONV_WEIGHTS_GRADIENT : DUKD_CONV_DATA_GRADIENT, in, out, &step->run, pad);
+    if (transposed) {
+        step->kind = DUKD_STEP_CONV;
+        spec = spec_of(p, DUKD_CONV_FORWARD, out, in, &step->run, step->run.side - 1 - pad);
+        spec.post = step->accumulate ? DUKD_POST_SUM : DUKD_POST_NONE;
+    } else if (forward) {
+        spec.kind = DUKD_CONV_FORWARD;
+        spec.post = post_of(step);
+        spec.slope = spec.post == DUKD_POST_RELU ? n->slope : 0;
+        spec.bias = step->run.bias != NULL;
     }
-    free(s.value);
-    free(s.last_use);
+    int status = get_conv(p, step, &spec, f);
+    if (status == DUKD_DONE && spec.post == DUKD_POST_ADD && !dukd_conv_adds(step->conv)) {
+        step->b.buffer = -1;
+        spec.post = DUKD_POST_NONE;
+        status = get_conv(p, step, &spec, f);
+    }
+    if (status != DUKD_DONE || weights) return status;
+    return onednn_get_packed(p->network, &step->run, transposed, step->conv, &step->packed, f);
+}
+
+static const dukd_plan_backend planned = {.bands = 1,
+                                          .mixed_types = 1,
+                                          .norm_again =
+                                              1, /* 2 % of a step of SwinIR for a fifth of its memory */
+                                          .gelu_back_again = 1,
+                                          .begin = begin,
+                                          .lay_out = lay_out,
+                                          .compile = compile,
+                                          .adds_data_gradient = is_transposable,
+                                          .reserve = reserve};
+
+int onednn_plan(onednn_program *p, const dukd_exec_spec *spec, int drops, dukd_failure *f) {
+    int status = dukd_plan_make(&p->plan, &planned, p, p->network->graph, p->network->type, spec, drops, f);
+    const size_t part = (size_t)p->plan.part * sizeof *p->part_drops;
+    if (status == DUKD_DONE && drops && !(p->part_drops = malloc(part)))
+        status = dukd_fail_memory(f, "compiling a network", part);
     return status;
 }

@@ -15,28 +15,28 @@ typedef struct {
     float *d_weights, *d_input;
 } run;
 
-static dukd_tensor tensor_of(const run *r, const onednn_value *v) {
-    onednn_program *p = r->program;
-    onednn_engine *e = p->network->engine;
-    const onednn_buffer *b = &p->buffers[v->buffer];
+static dukd_tensor tensor_of(const run *r, const dukd_plan_value *v) {
+    const dukd_plan *p = &r->program->plan;
+    const onednn_engine *e = r->program->network->engine;
+    dukd_tensor t = dukd_plan_shape(p, v);
+    if (v->buffer < 0) return t;
+    const dukd_plan_buffer *b = &p->buffers[v->buffer];
     char *base = p->purpose == DUKD_TRAIN ? e->train.data : e->infer.data;
     int64_t offset = b->offset + (b->kept ? r->first * b->image_bytes : 0);
     int64_t skip = v->skip + (v->moves ? (int64_t)r->row * v->up : 0);
-    offset += skip * v->width * v->channels * dukd_type_bytes(v->type);
-    dukd_tensor t = onednn_shape_of(p, v);
-    t.data = base + offset;
+    t.data = base + offset + skip * v->width * v->channels * dukd_type_bytes(v->type);
     return t;
 }
 
 /* Elements of one image of a caller's tensor. */
-static int64_t caller_image(const dukd_node *n, const onednn_value *v) {
+static int64_t caller_image(const dukd_node *n, const dukd_plan_value *v) {
     return (int64_t)n->channels * v->height * n->spread * v->width * n->spread;
 }
 
-static dukd_exchange exchange_of(const run *r, const onednn_step *s) {
+static dukd_exchange exchange_of(const run *r, const dukd_plan_step *s) {
     const dukd_node *n = s->node;
     int32_t there = r->images - r->first;
-    return (dukd_exchange){.images = there < r->program->part ? there : r->program->part,
+    return (dukd_exchange){.images = there < r->program->plan.part ? there : r->program->plan.part,
                            .channels = n->channels,
                            .order = n->order,
                            .spread = n->spread,
@@ -44,7 +44,7 @@ static dukd_exchange exchange_of(const run *r, const onednn_step *s) {
                            .shifts = s->shifts};
 }
 
-static void run_import(const run *r, const onednn_step *s) {
+static void run_import(const run *r, const dukd_plan_step *s) {
     const dukd_node *n = s->node;
     const float *caller = n->kind == DUKD_NODE_INPUT ? r->input : r->d_outputs[n->output];
     dukd_exchange x = exchange_of(r, s);
@@ -58,7 +58,7 @@ static void run_import(const run *r, const onednn_step *s) {
     dukd_run_import(&r->program->network->engine->worker, &out, caller, &x, s->accumulate);
 }
 
-static void run_export(const run *r, const onednn_step *s) {
+static void run_export(const run *r, const dukd_plan_step *s) {
     const dukd_node *n = s->node;
     float *caller = n->kind == DUKD_NODE_INPUT ? r->d_input : r->outputs[n->output];
     dukd_exchange x = exchange_of(r, s);
@@ -71,23 +71,23 @@ static void run_export(const run *r, const onednn_step *s) {
                     &x);
 }
 
-static int run_conv(const run *r, const onednn_step *s, dukd_failure *f) {
+static int run_conv(const run *r, const dukd_plan_step *s, dukd_failure *f) {
     onednn_network *n = r->program->network;
     int status = onednn_refresh_packed(n, s->packed, f);
     if (status != DUKD_DONE) return status;
     const onednn_packed *packed = &n->packed[s->packed];
-    int back = s->kind == STEP_DATA_GRADIENT;
+    int back = s->kind == DUKD_STEP_DATA_GRADIENT;
     return dukd_conv_run(s->conv,
                          &(dukd_conv_memory){.source = tensor_of(r, back ? &s->out : &s->a).data,
                                              .weights = packed->weights.data,
                                              .bias = (float *)(void *)packed->bias.data,
                                              .dest = tensor_of(r, back ? &s->a : &s->out).data,
-                                             .addend = s->b.buffer >= 0 ? tensor_of(r, &s->b).data : NULL,
+                                             .addend = tensor_of(r, &s->b).data,
                                              .scratch = n->engine->scratch.data},
                          f);
 }
 
-static int run_weights_gradient(const run *r, const onednn_step *s, dukd_failure *f) {
+static int run_weights_gradient(const run *r, const dukd_plan_step *s, dukd_failure *f) {
     onednn_engine *e = r->program->network->engine;
     float *plain = (float *)(void *)e->plain.data, *bias = plain + dukd_run_conv_elements(&s->run);
     dukd_tensor dest = tensor_of(r, &s->b);
@@ -105,7 +105,7 @@ static int run_weights_gradient(const run *r, const onednn_step *s, dukd_failure
 }
 
 /* Rows of a value, its halo included, that the image does not have. One image. */
-static void clear_edges(const run *r, const onednn_value *v, const dukd_tensor *t) {
+static void clear_edges(const run *r, const dukd_plan_value *v, const dukd_tensor *t) {
     int64_t row_bytes = (int64_t)t->width * t->channels * dukd_type_bytes(t->type);
     int64_t first = (v->banded ? (int64_t)r->row * v->up : 0) - v->halo;
     for (int64_t i = 0; i < t->height; i++)
@@ -114,39 +114,40 @@ static void clear_edges(const run *r, const onednn_value *v, const dukd_tensor *
 }
 
 /* The factors of a drop path for the part's images; the last part may be more than the batch. */
-static const float *drops_of(const run *r, const onednn_step *s) {
+static const float *drops_of(const run *r, const dukd_plan_step *s) {
     const onednn_program *p = r->program;
-    for (int32_t i = 0; i < p->part; i++) {
+    for (int32_t i = 0; i < p->plan.part; i++) {
         int32_t image = r->first + i;
-        p->part_drops[i] = image < p->batch ? p->drops[(int64_t)s->node->op->drop * p->batch + image] : 0;
+        p->part_drops[i] =
+            image < p->plan.batch ? p->drops[(int64_t)s->node->op->drop * p->plan.batch + image] : 0;
     }
     return p->part_drops;
 }
 
-static int run_step(const run *r, const onednn_step *s, dukd_failure *f) {
+static int run_step(const run *r, const dukd_plan_step *s, dukd_failure *f) {
     onednn_operands o = {.program = r->program,
+                         .a = tensor_of(r, &s->a),
+                         .b = tensor_of(r, &s->b),
+                         .c = tensor_of(r, &s->c),
+                         .out = tensor_of(r, &s->out),
                          .d_weights = r->d_weights,
                          .scratch = r->program->network->engine->scratch.data};
-    if (s->out.buffer >= 0) o.out = tensor_of(r, &s->out);
-    if (s->a.buffer >= 0) o.a = tensor_of(r, &s->a);
-    if (s->b.buffer >= 0) o.b = tensor_of(r, &s->b);
-    if (s->c.buffer >= 0) o.c = tensor_of(r, &s->c);
     switch (s->kind) {
-    case STEP_IMPORT:
+    case DUKD_STEP_IMPORT:
         run_import(r, s);
         break;
-    case STEP_EXPORT:
+    case DUKD_STEP_EXPORT:
         run_export(r, s);
         break;
-    case STEP_CONV:
-    case STEP_DATA_GRADIENT:
+    case DUKD_STEP_CONV:
+    case DUKD_STEP_DATA_GRADIENT:
         return run_conv(r, s, f);
-    case STEP_WEIGHTS_GRADIENT:
+    case DUKD_STEP_WEIGHTS_GRADIENT:
         return run_weights_gradient(r, s, f);
-    case STEP_EDGES:
+    case DUKD_STEP_EDGES:
         clear_edges(r, &s->out, &o.out);
         break;
-    case STEP_DROP_PATH:
+    case DUKD_STEP_DROP_PATH:
         o.drops = drops_of(r, s);
         onednn_run_op(s, &o);
         break;
@@ -160,20 +161,20 @@ static int run_step(const run *r, const onednn_step *s, dukd_failure *f) {
 static int run_range(const run *r, int32_t first, int32_t end, dukd_failure *f) {
     onednn_engine *e = r->program->network->engine;
     for (int32_t i = first; i < end; i++) {
-        const onednn_step *s = &r->program->steps[i];
+        const dukd_plan_step *s = &r->program->plan.steps[i];
         if (s->for_input && !r->d_input) continue;
-        if (s->kind == STEP_WEIGHTS_GRADIENT && !r->d_weights) continue;
+        if (s->kind == DUKD_STEP_WEIGHTS_GRADIENT && !r->d_weights) continue;
         double begin = e->now ? e->now() : 0;
         int status = run_step(r, s, f);
         if (status != DUKD_DONE) return status;
-        if (e->now) onednn_note_time(e, s, e->now() - begin);
+        if (e->now) dukd_step_times_note(&e->times, dukd_plan_step_name(s), e->now() - begin);
     }
     return DUKD_DONE;
 }
 
 /* The last band begins early enough to be as high as the others. */
 static int run_bands(run *r, dukd_failure *f) {
-    const onednn_program *p = r->program;
+    const dukd_plan *p = &r->program->plan;
     if (p->whole_steps == p->forward_steps) return DUKD_DONE;
     int status = DUKD_DONE;
     for (int32_t row = 0; row < p->height && status == DUKD_DONE; row += p->band_rows) {
@@ -189,12 +190,12 @@ int onednn_forward(void *program, int32_t images, const float *input, float *con
     p->drops = drops;
     run r = {.program = p, .images = images, .input = input, .outputs = outputs};
     int status = DUKD_DONE;
-    for (r.first = 0; r.first < images && status == DUKD_DONE; r.first += p->part) {
+    for (r.first = 0; r.first < images && status == DUKD_DONE; r.first += p->plan.part) {
         r.row = 0;
-        status = run_range(&r, 0, p->whole_steps, f);
+        status = run_range(&r, 0, p->plan.whole_steps, f);
         if (status == DUKD_DONE) status = run_bands(&r, f);
     }
-    if (p->purpose == DUKD_TRAIN) p->network->engine->kept = status == DUKD_DONE;
+    if (p->plan.purpose == DUKD_TRAIN) p->network->engine->kept = status == DUKD_DONE;
     return status;
 }
 
@@ -202,11 +203,14 @@ int onednn_backward(void *program, const float *const *d_outputs, float *d_weigh
                     const dukd_gradient_listener *listener, dukd_failure *f) {
     (void)listener; /* engine.c tells it */
     onednn_program *p = program;
-    run r = {
-        .program = p, .images = p->batch, .d_outputs = d_outputs, .d_weights = d_weights, .d_input = d_input};
+    run r = {.program = p,
+             .images = p->plan.batch,
+             .d_outputs = d_outputs,
+             .d_weights = d_weights,
+             .d_input = d_input};
     p->network->engine->kept = 0;
     int status = DUKD_DONE;
-    for (r.first = 0; r.first < p->batch && status == DUKD_DONE; r.first += p->part)
-        status = run_range(&r, p->forward_steps, p->step_count, f);
+    for (r.first = 0; r.first < p->plan.batch && status == DUKD_DONE; r.first += p->plan.part)
+        status = run_range(&r, p->plan.forward_steps, p->plan.step_count, f);
     return status;
 }

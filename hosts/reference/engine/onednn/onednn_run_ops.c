@@ -24,7 +24,7 @@ static onednn_operands in_blocks(const onednn_operands *o) {
     return b;
 }
 
-static dukd_attention attention_of(const onednn_step *s, const onednn_operands *o) {
+static dukd_attention attention_of(const dukd_plan_step *s, const onednn_operands *o) {
     const onednn_network *n = o->program->network;
     const dukd_op *op = s->node->op;
     return (dukd_attention){.heads = op->heads,
@@ -33,50 +33,50 @@ static dukd_attention attention_of(const onednn_step *s, const onednn_operands *
                             .table = n->weights + dukd_graph_param(n->graph, op->weight)->offset};
 }
 
-int64_t onednn_op_scratch(const onednn_step *s, const onednn_operands *whole) {
+int64_t onednn_op_scratch(const dukd_plan_step *s, const onednn_operands *whole) {
     const dukd_worker *w = &whole->program->network->engine->worker;
     const onednn_operands o = in_blocks(whole);
     switch (s->kind) {
-    case STEP_LAYER_NORM_BACK:
+    case DUKD_STEP_LAYER_NORM_BACK:
         return dukd_run_layer_norm_back_scratch(&o.a);
-    case STEP_ATTENTION:
-    case STEP_ATTENTION_BACK: {
+    case DUKD_STEP_ATTENTION:
+    case DUKD_STEP_ATTENTION_BACK: {
         const dukd_op *op = s->node->op;
         dukd_attention a = {.heads = op->heads, .window = op->kernel, .shift = op->shift};
-        return s->kind == STEP_ATTENTION ? dukd_run_attention_scratch(w, &o.a, &a)
-                                         : dukd_run_attention_back_scratch(w, &o.b, &a);
+        return s->kind == DUKD_STEP_ATTENTION ? dukd_run_attention_scratch(w, &o.a, &a)
+                                              : dukd_run_attention_back_scratch(w, &o.b, &a);
     }
-    case STEP_MUL_BACK_CHANNELS:
-    case STEP_MEAN:
-    case STEP_DEVIATION:
-        return s->kind == STEP_MUL_BACK_CHANNELS ? dukd_run_mul_back_channels_scratch(&o.a)
-                                                 : dukd_run_pool_scratch(&o.a);
-    case STEP_DEVIATION_BACK:
+    case DUKD_STEP_MUL_BACK_CHANNELS:
+    case DUKD_STEP_MEAN:
+    case DUKD_STEP_DEVIATION:
+        return s->kind == DUKD_STEP_MUL_BACK_CHANNELS ? dukd_run_mul_back_channels_scratch(&o.a)
+                                                      : dukd_run_pool_scratch(&o.a);
+    case DUKD_STEP_DEVIATION_BACK:
         return dukd_run_pool_scratch(&o.b);
-    case STEP_MAX_POOL_BACK:
+    case DUKD_STEP_MAX_POOL_BACK:
         return dukd_run_max_pool_back_scratch(&o.a);
     default:
         return 0;
     }
 }
 
-static void run_layer_norm(const onednn_step *s, const onednn_operands *o) {
+static void run_layer_norm(const dukd_plan_step *s, const onednn_operands *o) {
     const onednn_network *n = o->program->network;
     const dukd_worker *w = &n->engine->worker;
     const dukd_op *op = s->node->op;
     int64_t weight = dukd_graph_param(n->graph, op->weight)->offset,
             bias = dukd_graph_param(n->graph, op->bias)->offset;
-    if (s->kind == STEP_LAYER_NORM)
+    if (s->kind == DUKD_STEP_LAYER_NORM)
         dukd_run_layer_norm(w, &o->out, &o->a, n->weights + weight, n->weights + bias, op->factor, o->c.data);
     else
         dukd_run_layer_norm_back(w, &o->out, &o->a, &o->b, n->weights + weight, o->c.data,
                                  o->d_weights + weight, o->d_weights + bias, s->accumulate, o->scratch);
 }
 
-static void run_attention(const onednn_step *s, const onednn_operands *o) {
+static void run_attention(const dukd_plan_step *s, const onednn_operands *o) {
     const onednn_network *n = o->program->network;
     dukd_attention a = attention_of(s, o);
-    if (s->kind == STEP_ATTENTION)
+    if (s->kind == DUKD_STEP_ATTENTION)
         dukd_run_attention(&n->engine->worker, &o->out, &o->a, &a, o->scratch);
     else
         dukd_run_attention_back(&n->engine->worker, &o->out, &o->a, &o->b, &a,
@@ -85,7 +85,7 @@ static void run_attention(const onednn_step *s, const onednn_operands *o) {
 }
 
 /* out (+)= a times each image's factor, plus b. */
-static void run_drop_path(const onednn_step *s, const onednn_operands *o) {
+static void run_drop_path(const dukd_plan_step *s, const onednn_operands *o) {
     const dukd_worker *w = &o->program->network->engine->worker;
     if (!o->b.data) {
         dukd_run_image_scale(w, &o->out, &o->a, o->drops, s->accumulate);
@@ -94,39 +94,39 @@ static void run_drop_path(const onednn_step *s, const onednn_operands *o) {
     dukd_run_image_add(w, &o->out, &o->a, o->drops, &o->b);
 }
 
-static void run_products(const onednn_step *s, const onednn_operands *o) {
+static void run_products(const dukd_plan_step *s, const onednn_operands *o) {
     const dukd_worker *w = &o->program->network->engine->worker;
-    if (s->kind == STEP_MUL)
+    if (s->kind == DUKD_STEP_MUL)
         dukd_run_mul(w, &o->out, &o->a, &o->b, o->c.data ? &o->c : NULL, s->factor);
-    else if (s->kind == STEP_MUL_BACK)
+    else if (s->kind == DUKD_STEP_MUL_BACK)
         dukd_run_mul_back(w, &o->out, &o->a, &o->b, s->factor, s->accumulate);
     else
         dukd_run_mul_back_channels(w, &o->out, &o->a, &o->b, s->factor, s->accumulate, o->scratch);
 }
 
-static void run_pixels(const onednn_step *s, const onednn_operands *o) {
+static void run_pixels(const dukd_plan_step *s, const onednn_operands *o) {
     const dukd_worker *w = &o->program->network->engine->worker;
     const dukd_op *op = s->node->op;
     switch (s->kind) {
-    case STEP_MEAN:
+    case DUKD_STEP_MEAN:
         dukd_run_mean(w, &o->out, &o->a, o->scratch);
         break;
-    case STEP_MEAN_BACK:
+    case DUKD_STEP_MEAN_BACK:
         dukd_run_mean_back(w, &o->out, &o->a, s->accumulate);
         break;
-    case STEP_DEVIATION:
+    case DUKD_STEP_DEVIATION:
         dukd_run_deviation(w, &o->out, &o->a, o->scratch);
         break;
-    case STEP_DEVIATION_BACK:
+    case DUKD_STEP_DEVIATION_BACK:
         dukd_run_deviation_back(w, &o->out, &o->a, &o->b, &o->c, s->accumulate, o->scratch);
         break;
-    case STEP_MAX_POOL:
+    case DUKD_STEP_MAX_POOL:
         dukd_run_max_pool(w, &o->out, &o->a, op->kernel, op->stride);
         break;
-    case STEP_MAX_POOL_BACK:
+    case DUKD_STEP_MAX_POOL_BACK:
         dukd_run_max_pool_back(w, &o->out, &o->a, &o->b, op->kernel, op->stride, s->accumulate, o->scratch);
         break;
-    case STEP_RESIZE:
+    case DUKD_STEP_RESIZE:
         dukd_run_resize(w, &o->out, &o->a);
         break;
     default:
@@ -135,37 +135,37 @@ static void run_pixels(const onednn_step *s, const onednn_operands *o) {
     }
 }
 
-static void run_elements(const onednn_step *s, const onednn_operands *o) {
+static void run_elements(const dukd_plan_step *s, const onednn_operands *o) {
     const dukd_worker *w = &o->program->network->engine->worker;
     switch (s->kind) {
-    case STEP_RELU:
+    case DUKD_STEP_RELU:
         if (s->factor > 0)
             dukd_run_leaky_relu(w, &o->out, &o->a, s->factor);
         else
             dukd_run_relu(w, &o->out, &o->a);
         break;
-    case STEP_RELU_BACK:
+    case DUKD_STEP_RELU_BACK:
         if (s->factor > 0)
             dukd_run_leaky_relu_back(w, &o->out, &o->a, s->factor);
         else
             dukd_run_relu_mask(w, &o->out, &o->a);
         break;
-    case STEP_GELU:
+    case DUKD_STEP_GELU:
         dukd_run_gelu(w, &o->out, &o->a);
         break;
-    case STEP_GELU_BACK:
+    case DUKD_STEP_GELU_BACK:
         dukd_run_gelu_back(w, &o->out, &o->a);
         break;
-    case STEP_GELU_BACK_AGAIN:
+    case DUKD_STEP_GELU_BACK_AGAIN:
         dukd_run_gelu_back_again(w, &o->out, &o->a);
         break;
-    case STEP_SIGMOID:
+    case DUKD_STEP_SIGMOID:
         dukd_run_sigmoid(w, &o->out, &o->a);
         break;
-    case STEP_SIGMOID_BACK:
+    case DUKD_STEP_SIGMOID_BACK:
         dukd_run_sigmoid_back(w, &o->out, &o->a);
         break;
-    case STEP_SCALE:
+    case DUKD_STEP_SCALE:
         dukd_run_scale(w, &o->out, &o->a, s->factor);
         break;
     default:
@@ -179,54 +179,54 @@ static void clear(const dukd_tensor *t) {
     memset(t->data, 0, (size_t)(count * dukd_type_bytes(t->type)));
 }
 
-void onednn_run_op(const onednn_step *s, const onednn_operands *whole) {
+void onednn_run_op(const dukd_plan_step *s, const onednn_operands *whole) {
     const dukd_worker *w = &whole->program->network->engine->worker;
     const onednn_operands o = in_blocks(whole);
     switch (s->kind) {
-    case STEP_RELU:
-    case STEP_RELU_BACK:
-    case STEP_GELU:
-    case STEP_GELU_BACK:
-    case STEP_GELU_BACK_AGAIN:
-    case STEP_SIGMOID:
-    case STEP_SIGMOID_BACK:
-    case STEP_SCALE:
-    case STEP_ADD:
+    case DUKD_STEP_RELU:
+    case DUKD_STEP_RELU_BACK:
+    case DUKD_STEP_GELU:
+    case DUKD_STEP_GELU_BACK:
+    case DUKD_STEP_GELU_BACK_AGAIN:
+    case DUKD_STEP_SIGMOID:
+    case DUKD_STEP_SIGMOID_BACK:
+    case DUKD_STEP_SCALE:
+    case DUKD_STEP_ADD:
         run_elements(s, whole);
         break;
-    case STEP_CAST:
+    case DUKD_STEP_CAST:
         dukd_run_cast(w, &whole->out, &whole->a, s->accumulate);
         break;
-    case STEP_AFFINE:
+    case DUKD_STEP_AFFINE:
         dukd_run_affine(w, &whole->out, &whole->a, s->factors, s->shifts, s->accumulate);
         break;
-    case STEP_SHUFFLE:
+    case DUKD_STEP_SHUFFLE:
         dukd_run_shuffle(w, &whole->out, &whole->a, s->node->op->kernel, s->order);
         break;
-    case STEP_UNSHUFFLE:
+    case DUKD_STEP_UNSHUFFLE:
         dukd_run_unshuffle(w, &whole->out, &whole->a, s->node->op->kernel, s->order, s->accumulate);
         break;
-    case STEP_CLEAR:
+    case DUKD_STEP_CLEAR:
         clear(&whole->out);
         break;
-    case STEP_MUL:
-    case STEP_MUL_BACK:
-    case STEP_MUL_BACK_CHANNELS:
+    case DUKD_STEP_MUL:
+    case DUKD_STEP_MUL_BACK:
+    case DUKD_STEP_MUL_BACK_CHANNELS:
         run_products(s, &o);
         break;
-    case STEP_COPY_CHANNELS:
+    case DUKD_STEP_COPY_CHANNELS:
         dukd_run_copy_channels(w, &whole->out, s->to_first, &whole->a, s->from_first, s->count,
                                s->accumulate);
         break;
-    case STEP_LAYER_NORM:
-    case STEP_LAYER_NORM_BACK:
+    case DUKD_STEP_LAYER_NORM:
+    case DUKD_STEP_LAYER_NORM_BACK:
         run_layer_norm(s, whole);
         break;
-    case STEP_ATTENTION:
-    case STEP_ATTENTION_BACK:
+    case DUKD_STEP_ATTENTION:
+    case DUKD_STEP_ATTENTION_BACK:
         run_attention(s, whole);
         break;
-    case STEP_DROP_PATH:
+    case DUKD_STEP_DROP_PATH:
         run_drop_path(s, whole);
         break;
     default:

@@ -4,7 +4,7 @@
  * are run for a band of rows after the other, so that only bands of them exist. A band computes, beside its own rows, those
  * that the convolutions behind it look at (its halo); neighbouring bands compute them twice. Rows outside the image are the
  * zeros that convolutions pad with. */
-#include "engine/onednn/onednn_state.h"
+#include "engine/planner.h"
 
 enum { BAND_PIXELS = 8 * 1024, MIN_ROWS = 8 };
 
@@ -49,11 +49,13 @@ static void need(int32_t *halo, int32_t node, int32_t rows) {
     if (node >= 0 && halo[node] < rows) halo[node] = rows;
 }
 
-void onednn_choose_bands(onednn_program *p, int32_t *halo) {
+void dukd_planner_choose_bands(dukd_planner *s) {
+    dukd_plan *p = s->plan;
     const dukd_fused *f = &p->fused;
     p->band_node = f->count;
     p->band_rows = BAND_PIXELS / p->width > MIN_ROWS ? BAND_PIXELS / p->width : MIN_ROWS;
-    if (p->purpose != DUKD_INFER || p->part != 1 || p->height < 2 * p->band_rows) return;
+    if (!s->backend->bands || p->purpose != DUKD_INFER || p->part != 1 || p->height < 2 * p->band_rows)
+        return;
     int32_t first = first_large(f);
     for (int32_t i = first; i < f->count; i++)
         if (!knows_bands(f, &f->nodes[i])) return;
@@ -62,15 +64,40 @@ void onednn_choose_bands(onednn_program *p, int32_t *halo) {
         const dukd_node *n = &f->nodes[i];
         if (n->kind == DUKD_NODE_SHUFFLE) {
             int32_t r = n->op->kernel;
-            halo[i] = (halo[i] + r - 1) / r * r;
-            need(halo, n->in[0], halo[i] / r);
+            s->halo[i] = (s->halo[i] + r - 1) / r * r;
+            need(s->halo, n->in[0], s->halo[i] / r);
         } else if (n->kind == DUKD_NODE_CONV) {
-            need(halo, n->in[0], halo[i] + dukd_node_padding(n));
-            need(halo, n->in[1], halo[i]);
+            need(s->halo, n->in[0], s->halo[i] + dukd_node_padding(n));
+            need(s->halo, n->in[1], s->halo[i]);
         } else {
-            int32_t rows = n->kind == DUKD_NODE_OUTPUT ? 0 : halo[i];
-            need(halo, n->in[0], rows);
-            need(halo, n->in[1], rows);
+            int32_t rows = n->kind == DUKD_NODE_OUTPUT ? 0 : s->halo[i];
+            need(s->halo, n->in[0], rows);
+            need(s->halo, n->in[1], rows);
         }
     }
+}
+
+dukd_plan_value dukd_planner_operand(const dukd_planner *s, int32_t i, int32_t from, int32_t radius) {
+    const dukd_plan *p = s->plan;
+    const dukd_node *n = dukd_planner_node(s, i);
+    if (from < 0) return dukd_plan_none;
+    dukd_plan_value v = s->value[from];
+    if (i < p->band_node) return v;
+    int32_t beside = s->value[i].halo;
+    if (n->kind == DUKD_NODE_OUTPUT) beside = 0;
+    if (n->kind == DUKD_NODE_SHUFFLE) beside /= n->op->kernel;
+    v.skip = v.halo - beside - radius;
+    v.rows = p->band_rows * v.up + 2 * (beside + radius);
+    v.moves = !v.banded;
+    return v;
+}
+
+void dukd_planner_emit_edges(dukd_planner *s, int32_t i) {
+    dukd_plan_step step = dukd_planner_step(s, DUKD_STEP_EDGES, i);
+    step.out = s->value[i];
+    if (step.out.halo == 0) return;
+    int32_t rows = step.out.banded ? s->plan->band_rows * step.out.up : step.out.height;
+    step.out.skip = 0;
+    step.out.rows = rows + 2 * step.out.halo;
+    dukd_planner_emit(s, step);
 }
