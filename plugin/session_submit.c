@@ -15,15 +15,13 @@ static int32_t check_scale_tensor(const dukd_session *s, const dukd_tensor *t, d
                            "submit: grad_scale_dev has %d dimensions of %s%s, expected one f32 (ndim 0)",
                            t->ndim, dukd_dtype_name(t->dtype), t->data == NULL ? " and no data" : "");
     }
-    if (t->device.device_type != DUKD_DEVICE_CUDA || t->device.device_id != s->geometry.device.device_id ||
-        ((uintptr_t)t->data + t->byte_offset) % sizeof(float) != 0) {
-        return dukd_report(
-            error, DUKD_E_ARGUMENT,
-            "submit: grad_scale_dev is on device (%d, %d), the session on (%d, %d), and it must be "
-            "aligned to 4 bytes",
-            t->device.device_type, t->device.device_id, s->geometry.device.device_type,
-            s->geometry.device.device_id);
+    if (t->device.device_type != DUKD_DEVICE_CUDA || t->device.device_id != s->geometry.device.device_id) {
+        char is[DUKD_DEVICE_NAME_SIZE], expected[DUKD_DEVICE_NAME_SIZE];
+        return dukd_report(error, DUKD_E_ARGUMENT, "submit: grad_scale_dev is on %s, the session on %s",
+                           dukd_device_name(t->device, is), dukd_device_name(s->geometry.device, expected));
     }
+    if (((uintptr_t)t->data + t->byte_offset) % sizeof(float) != 0)
+        return dukd_report(error, DUKD_E_ARGUMENT, "submit: grad_scale_dev is not aligned to 4 bytes");
     return s->backend->owns(s->backend, t, "submit: grad_scale_dev", dukd_report_to(error));
 }
 

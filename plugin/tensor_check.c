@@ -4,6 +4,7 @@
 #include "report.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
 uint32_t dukd_dtype_bit(dukd_dtype type) {
     if (type.lanes != 1) return 0;
@@ -27,6 +28,18 @@ const char *dukd_dtype_name(dukd_dtype type) {
 
 uint32_t dukd_dtype_size(dukd_dtype type) {
     return type.bits / 8u;
+}
+
+const char *dukd_device_name(dukd_device device, char text[DUKD_DEVICE_NAME_SIZE]) {
+    const int type = device.device_type, number = device.device_id;
+    if (type == DUKD_DEVICE_CPU) return "the CPU";
+    if (type == DUKD_DEVICE_CUDA_HOST) return "the CPU (pinned)";
+    if (type == DUKD_DEVICE_CUDA) {
+        (void)snprintf(text, DUKD_DEVICE_NAME_SIZE, "CUDA device %d", number);
+    } else {
+        (void)snprintf(text, DUKD_DEVICE_NAME_SIZE, "device (%d, %d)", type, number);
+    }
+    return text;
 }
 
 static const char *allowed_names(uint32_t types) {
@@ -92,9 +105,9 @@ int32_t dukd_tensor_check(const dukd_tensor *t, const dukd_tensor_rule *rule, co
                            allowed_names(rule->types));
     }
     if (!same_device(t->device, rule->device)) {
-        return dukd_report(error, DUKD_E_ARGUMENT, "%s: is on device (%d, %d), the session on (%d, %d)", name,
-                           t->device.device_type, t->device.device_id, rule->device.device_type,
-                           rule->device.device_id);
+        char is[DUKD_DEVICE_NAME_SIZE], expected[DUKD_DEVICE_NAME_SIZE];
+        return dukd_report(error, DUKD_E_ARGUMENT, "%s: is on %s, the session on %s", name,
+                           dukd_device_name(t->device, is), dukd_device_name(rule->device, expected));
     }
     if (t->data == NULL) return dukd_report(error, DUKD_E_ARGUMENT, "%s: data is NULL", name);
     const uint32_t element = dukd_dtype_size(t->dtype);

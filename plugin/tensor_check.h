@@ -17,6 +17,11 @@ uint32_t dukd_dtype_bit(dukd_dtype type);
 const char *dukd_dtype_name(dukd_dtype type); /* "f32"; "a type this plugin does not know" */
 uint32_t dukd_dtype_size(dukd_dtype type);    /* bytes; of one of the three */
 
+/* Room for "device (65535, -2147483648)". */
+#define DUKD_DEVICE_NAME_SIZE 32
+/* "the CPU", "CUDA device 0", "device (13, 0)", in `text`, which it returns. */
+const char *dukd_device_name(dukd_device device, char text[DUKD_DEVICE_NAME_SIZE]);
+
 typedef struct {
     int64_t shape[4];   /* N, C, H, W, each >= 1 */
     uint32_t types;     /* DUKD_ALLOW_... */

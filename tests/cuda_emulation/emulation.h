@@ -36,6 +36,10 @@ EMULATION_EXPORT int64_t emulation_alive(void);
 
 /* The machine: its devices (at most 2) and the CUDA version of its driver (13000; 0: no driver). */
 EMULATION_EXPORT void emulation_machine(int32_t devices, int32_t driver);
+/* Devices that have a context, bit 0 for device 0; and: none has, and `current` is the device
+ * of a thread that has called nothing yet. */
+EMULATION_EXPORT int32_t emulation_contexts(void);
+EMULATION_EXPORT void emulation_forget_contexts(int32_t current);
 /* Ten times the devices' compute capability (80 in the beginning). */
 EMULATION_EXPORT void emulation_capability(int32_t ten_times);
 /* Bytes that may be allocated on each device (INT64_MAX in the beginning). */

@@ -51,6 +51,11 @@ struct stream {
 
 std::recursive_mutex lock;
 int devices = 2, driver = 13000, capability = 80, current_device;
+int context =
+    -1; /* the device whose primary context is the thread's (there is one thread here); -1: none yet */
+bool primary[2];  /* devices that have one */
+char contexts[2]; /* their handles */
+cudaStreamCaptureMode exchanged = cudaStreamCaptureModeGlobal;
 cudaError_t last_error = cudaSuccess;
 stream default_stream[2];
 std::set<stream *> streams;
@@ -93,6 +98,12 @@ bool told_to_fail(const char *name) {
 #define CALL                                                                                                 \
     std::lock_guard<std::recursive_mutex> guard(lock);                                                       \
     if (told_to_fail(__func__)) return last_error
+
+/* What needs a context makes one where the thread has none. */
+void use_context() {
+    primary[current_device] = true;
+    context = current_device;
+}
 
 stream *stream_of(cudaStream_t handle) {
     if (handle == nullptr || handle == cudaStreamLegacy || handle == cudaStreamPerThread) {
@@ -139,9 +150,11 @@ void drain_device(int device) {
     }
 }
 
-/* What may not be called while a stream is captured (cudaStreamCaptureModeGlobal): it breaks the capture. */
+/* What may not be called while a stream is captured (cudaStreamCaptureModeGlobal) breaks the capture, but for a thread that has said
+ * that it knows (cudaThreadExchangeStreamCaptureMode). */
 bool breaks_capture() {
     bool any = false;
+    if (exchanged == cudaStreamCaptureModeRelaxed) return false;
     for (stream *s : streams) {
         if (s->capture == nullptr) continue;
         s->capture->broken = true;
@@ -153,6 +166,7 @@ bool breaks_capture() {
 cudaError_t enqueue(cudaStream_t handle, std::function<void()> run) {
     stream *s = stream_of(handle);
     if (s == nullptr || s->device != current_device) return give(cudaErrorInvalidResourceHandle);
+    use_context();
     work w;
     w.device = s->device;
     w.run = std::move(run);
@@ -235,6 +249,47 @@ cudaError_t CUDARTAPI cudaSetDevice(int device) {
     CALL;
     if (device < 0 || device >= devices) return give(cudaErrorInvalidDevice);
     current_device = device;
+    use_context();
+    return cudaSuccess;
+}
+
+/* ---- the driver's functions, which the runtime finds for those that ask ---- */
+
+static int driver_get_context(void **out) {
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    *out = context < 0 ? nullptr : &contexts[context];
+    return 0;
+}
+
+static int driver_set_context(void *wanted) {
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    context = -1;
+    for (int i = 0; i < 2; i++) {
+        if (wanted == &contexts[i]) current_device = context = i;
+    }
+    return 0;
+}
+
+cudaError_t CUDARTAPI cudaGetDriverEntryPointByVersion(const char *symbol, void **function, unsigned int,
+                                                       unsigned long long,
+                                                       cudaDriverEntryPointQueryResult *result) {
+    CALL;
+    const std::string name = symbol;
+    *function = name == "cuCtxGetCurrent"   ? reinterpret_cast<void *>(driver_get_context)
+                : name == "cuCtxSetCurrent" ? reinterpret_cast<void *>(driver_set_context)
+                                            : nullptr;
+    *result = *function != nullptr ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaGetDriverEntryPoint(const char *symbol, void **function, unsigned long long flags,
+                                              cudaDriverEntryPointQueryResult *result) {
+    return cudaGetDriverEntryPointByVersion(symbol, function, 0, flags, result);
+}
+
+cudaError_t CUDARTAPI cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode *mode) {
+    CALL;
+    std::swap(exchanged, *mode);
     return cudaSuccess;
 }
 
@@ -301,6 +356,7 @@ const char *CUDARTAPI cudaGetErrorString(cudaError_t e) {
 
 cudaError_t CUDARTAPI cudaMalloc(void **p, size_t size) {
     CALL;
+    use_context();
     if (breaks_capture()) return give(cudaErrorStreamCaptureUnsupported);
     if (size == 0) {
         *p = nullptr;
@@ -327,6 +383,7 @@ cudaError_t CUDARTAPI cudaFree(void *p) {
 
 cudaError_t CUDARTAPI cudaPointerGetAttributes(cudaPointerAttributes *a, const void *p) {
     CALL;
+    use_context();
     *a = cudaPointerAttributes();
     if (const allocation *found = memory_find(p)) {
         a->type = cudaMemoryTypeDevice;
@@ -382,6 +439,7 @@ cudaError_t CUDARTAPI cudaMemsetAsync(void *to, int value, size_t size, cudaStre
 
 cudaError_t CUDARTAPI cudaHostAlloc(void **p, size_t size, unsigned int) {
     CALL;
+    use_context();
     if (breaks_capture()) return give(cudaErrorStreamCaptureUnsupported);
     *p = malloc(size);
     if (*p == nullptr) return give(cudaErrorMemoryAllocation);
@@ -411,6 +469,7 @@ cudaError_t CUDARTAPI cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t funct
 cudaError_t CUDARTAPI cudaStreamCreateWithFlags(cudaStream_t *out, unsigned int flags) {
     CALL;
     if (flags > cudaStreamNonBlocking) return give(cudaErrorInvalidValue);
+    use_context();
     stream *s = new stream;
     s->device = current_device;
     streams.insert(s);
@@ -715,6 +774,16 @@ void emulation_machine(int32_t count, int32_t version) {
 
 void emulation_capability(int32_t ten_times) {
     capability = ten_times;
+}
+
+int32_t emulation_contexts(void) {
+    return (primary[0] ? 1 : 0) | (primary[1] ? 2 : 0);
+}
+
+void emulation_forget_contexts(int32_t current) {
+    primary[0] = primary[1] = false;
+    context = -1;
+    current_device = current;
 }
 
 void emulation_memory(int64_t bytes) {

@@ -289,7 +289,7 @@ static void tensors_are_checked(void **state) {
     BEGIN_FAILS(DUKD_E_ARGUMENT, b.lr.dtype.bits = 8,
                 "step->lr: type is a type this plugin does not know (code 2, 8 bits");
     BEGIN_FAILS(DUKD_E_ARGUMENT, b.hr.device.device_type = DUKD_DEVICE_CUDA,
-                "step->hr: is on device (2, 0), the session on (1, 0)");
+                "step->hr: is on CUDA device 0, the session on the CPU");
     BEGIN_FAILS(DUKD_E_ARGUMENT, b.lr.data = NULL, "step->lr: data is NULL");
     BEGIN_FAILS(DUKD_E_ARGUMENT, b.lr.byte_offset = 2, "step->lr", "not aligned");
     BEGIN_FAILS(DUKD_E_ARGUMENT, b.lr.byte_offset = UINT64_MAX - 3, "step->lr", "not aligned");
@@ -409,7 +409,7 @@ static void submissions_are_checked(void **state) {
     SUBMIT_FAILS(DUKD_E_ARGUMENT, (s.v[1].dtype = fixture_f16, s.g.dtype = fixture_bf16), "grads[1]",
                  "expected f32 or f16");
     SUBMIT_FAILS(DUKD_E_ARGUMENT, s.g.ndim = 5, "grads[1]", "ndim is 5");
-    SUBMIT_FAILS(DUKD_E_ARGUMENT, s.g.device.device_type = 2, "grads[1]", "device (2, 0)");
+    SUBMIT_FAILS(DUKD_E_ARGUMENT, s.g.device.device_type = 2, "grads[1]", "CUDA device 0");
     SUBMIT_FAILS(DUKD_E_ARGUMENT, (s.g.strides = s.strides, s.strides[1] = 0), "grads[1]", "overlap");
     SUBMIT_FAILS(DUKD_E_ARGUMENT, (s.g.strides = s.strides, s.strides[2] = -1), "grads[1]", "overlap");
     SUBMIT_FAILS(DUKD_E_ARGUMENT, (s.g.strides = s.strides, s.strides[0] = 767), "grads[1]", "overlap");

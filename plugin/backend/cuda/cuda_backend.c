@@ -1,72 +1,30 @@
-/* Making and destroying a CUDA backend; its memory, its stream, its errors. */
+/* Making and destroying a CUDA backend; its memory and its stream. */
 #include "cuda_backend.h"
 #include "cuda_module.h"
 #include "report.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ALIGNMENT 256u
-
-/* ---------------------------------------------------------------- errors, the current device */
-
-int32_t dukd_cuda_check(int status, const char *what, dukd_error *error) {
-    const cudaError_t e = (cudaError_t)status;
-    switch (e) {
-    case cudaSuccess:
-        return DUKD_OK;
-    case cudaErrorMemoryAllocation:
-        return dukd_report(error, DUKD_E_MEMORY, "the CUDA device is out of memory (%s): use smaller batches",
-                           what);
-    case cudaErrorNoKernelImageForDevice:
-        return dukd_report(
-            error, DUKD_E_UNSUPPORTED,
-            "the CUDA module has no code for this device (%s): compute capability 7.5 or later is needed",
-            what);
-    case cudaErrorStreamCaptureUnsupported:
-    case cudaErrorStreamCaptureImplicit:
-    case cudaErrorStreamCaptureInvalidated:
-        return dukd_report(error, DUKD_E_STATE, "CUDA: %s cannot be done while a stream is captured (%s)",
-                           what, cudaGetErrorName(e));
-    case cudaErrorInvalidResourceHandle:
-        return dukd_report(error, DUKD_E_BACKEND,
-                           "CUDA: %s failed: the step's stream is gone, or of another device or context (%s)",
-                           what, cudaGetErrorName(e));
-    default:
-        return dukd_report(error, DUKD_E_BACKEND, "CUDA: %s failed: %s (%s)", what, cudaGetErrorString(e),
-                           cudaGetErrorName(e));
-    }
-}
-
-int32_t dukd_cuda_enter(const dukd_cuda_backend *b, dukd_cuda_turn *turn, dukd_error *error) {
-    int current = -1;
-    turn->before = -1;
-    int status = (int)cudaGetDevice(&current);
-    if (status == 0 && current != b->device) {
-        status = (int)cudaSetDevice(b->device);
-        if (status == 0) turn->before = current;
-    }
-    return dukd_cuda_check(status, "making the device current", error);
-}
-
-void dukd_cuda_leave(dukd_cuda_turn *turn) {
-    if (turn->before >= 0) (void)cudaSetDevice(turn->before);
-    turn->before = -1;
-}
 
 /* ---------------------------------------------------------------- memory */
 
 static void *take(dukd_backend *base, uint64_t size) {
     dukd_cuda_backend *b = dukd_cuda_backend_of(base);
     dukd_cuda_turn turn;
+    enum cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
     void *p = NULL;
     if (size > (uint64_t)INT64_MAX || dukd_cuda_enter(b, &turn, NULL) != DUKD_OK) return NULL;
+    const bool relaxed = dukd_cuda_swap_capture_mode(&mode);
     if (b->alloc != NULL) {
         p = b->alloc(b->ctx, DUKD_DEVICE_CUDA, b->device, size, ALIGNMENT, b->stream);
     } else if (cudaMalloc(&p, size) != cudaSuccess) {
         (void)cudaGetLastError();
         p = NULL;
     }
+    if (relaxed) (void)dukd_cuda_swap_capture_mode(&mode);
     dukd_cuda_leave(&turn);
     return p;
 }
@@ -74,13 +32,17 @@ static void *take(dukd_backend *base, uint64_t size) {
 static void give_back(dukd_backend *base, void *p) {
     dukd_cuda_backend *b = dukd_cuda_backend_of(base);
     dukd_cuda_turn turn;
-    if (p == NULL) return;
+    enum cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+    if (p == NULL || getpid() != b->owner)
+        return; /* a forked child has no device: the memory is the parent's */
     const int32_t entered = dukd_cuda_enter(b, &turn, NULL);
+    const bool relaxed = dukd_cuda_swap_capture_mode(&mode);
     if (b->free != NULL) {
         b->free(b->ctx, p, DUKD_DEVICE_CUDA, b->device, b->stream);
     } else if (cudaFree(p) != cudaSuccess) { /* waits for the device, so work in progress may still use it */
         (void)cudaGetLastError();
     }
+    if (relaxed) (void)dukd_cuda_swap_capture_mode(&mode);
     if (entered == DUKD_OK) dukd_cuda_leave(&turn);
 }
 
@@ -146,13 +108,22 @@ static int32_t begin(dukd_backend *base, void *stream, bool *recorded, dukd_erro
     dukd_cuda_backend *b = dukd_cuda_backend_of(base);
     enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
     dukd_cuda_turn turn;
+    if (stream == cudaStreamPerThread)
+        return dukd_report(error, DUKD_E_ARGUMENT,
+                           "step: stream is cudaStreamPerThread, which is another one on every thread: make "
+                           "one by cudaStreamCreate");
     int32_t status = dukd_cuda_enter(b, &turn, error);
     if (status != DUKD_OK) return status;
 #if CUDART_VERSION >= 12080
     int device = b->device;
-    if (stream != NULL)
-        status =
-            check_stream(cudaStreamGetDevice(stream, &device), "asking for the stream's device", b, error);
+    if (stream != NULL) {
+        const cudaError_t asked = cudaStreamGetDevice(stream, &device);
+        if (asked == cudaErrorCallRequiresNewerDriver) {
+            (void)cudaGetLastError(); /* the launches will say it */
+        } else {
+            status = check_stream(asked, "asking for the stream's device", b, error);
+        }
+    }
     if (status == DUKD_OK && device != b->device) {
         status = dukd_report(error, DUKD_E_ARGUMENT,
                              "step: stream belongs to CUDA device %d, the session to device %d", device,
@@ -210,8 +181,12 @@ static int32_t read_back(dukd_backend *base, void *stream, void *to, const void 
 static int32_t owns(dukd_backend *base, const dukd_tensor *t, const char *name, dukd_error *error) {
     const dukd_cuda_backend *b = dukd_cuda_backend_of(base);
     struct cudaPointerAttributes a;
+    dukd_cuda_turn turn;
     memset(&a, 0, sizeof a);
+    const int32_t entered = dukd_cuda_enter(b, &turn, error); /* the runtime would make a context to answer */
+    if (entered != DUKD_OK) return entered;
     const cudaError_t status = cudaPointerGetAttributes(&a, (const char *)t->data + t->byte_offset);
+    dukd_cuda_leave(&turn);
     if (status == cudaErrorInvalidValue) {
         (void)cudaGetLastError(); /* how older drivers say that they do not know an address */
         a.type = cudaMemoryTypeUnregistered;
@@ -220,8 +195,10 @@ static int32_t owns(dukd_backend *base, const dukd_tensor *t, const char *name, 
     }
     if (a.type == cudaMemoryTypeManaged) return DUKD_OK;
     if (a.type != cudaMemoryTypeDevice) {
-        return dukd_report(error, DUKD_E_ARGUMENT, "%s: says CUDA device %d, but its data are host memory",
-                           name, b->device);
+        return dukd_report(
+            error, DUKD_E_ARGUMENT,
+            "%s: says CUDA device %d, but its data are not memory of a device (the host's, or freed)", name,
+            b->device);
     }
     if (a.device == b->device) return DUKD_OK;
     return dukd_report(error, DUKD_E_ARGUMENT, "%s: says CUDA device %d, but its data are on device %d", name,
@@ -234,7 +211,7 @@ static void destroy(dukd_backend *base) {
     if (base == NULL) return;
     dukd_cuda_backend *b = dukd_cuda_backend_of(base);
     dukd_cuda_turn turn;
-    if (b->landing_busy && dukd_cuda_enter(b, &turn, NULL) == DUKD_OK) {
+    if (b->landing_busy && getpid() == b->owner && dukd_cuda_enter(b, &turn, NULL) == DUKD_OK) {
         (void)cudaDeviceSynchronize();
         (void)cudaGetLastError();
         dukd_cuda_leave(&turn);
@@ -247,15 +224,17 @@ static void destroy(dukd_backend *base) {
 
 static int32_t load_kernels(const dukd_cuda_backend *b, dukd_error *error) {
     dukd_cuda_turn turn;
+    enum cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
     int32_t status = dukd_cuda_enter(b, &turn, error);
     if (status != DUKD_OK) return status;
+    const bool relaxed = dukd_cuda_swap_capture_mode(&mode);
     int loaded = dukd_cuda_load_l1();
     if (loaded == 0) loaded = dukd_cuda_load_images();
     if (loaded == 0) loaded = dukd_cuda_load_hardest();
     if (loaded == 0) loaded = dukd_cuda_load_affinity();
     if (loaded == 0) loaded = dukd_cuda_load_contrast();
+    if (relaxed) (void)dukd_cuda_swap_capture_mode(&mode);
     status = dukd_cuda_check(loaded, "loading the kernels", error);
-    if (status != DUKD_OK) (void)cudaGetLastError();
     dukd_cuda_leave(&turn);
     return status;
 }
@@ -266,13 +245,17 @@ static int32_t create(dukd_backend **out, const dukd_host *host, int32_t device_
     const int32_t status = dukd_cuda_look(&devices, error);
     if (status != DUKD_OK) return status;
     if (device_id < 0 || device_id >= devices) {
-        return dukd_report(error, DUKD_E_ARGUMENT,
-                           "params: there is no CUDA device %d: there %s %d, numbered from 0", device_id,
-                           devices == 1 ? "is" : "are", devices);
+        return dukd_report(error, DUKD_E_ARGUMENT, "there is no CUDA device %d: there %s %d, numbered from 0",
+                           device_id, devices == 1 ? "is" : "are", devices);
     }
+    int major, minor;
+    const int32_t known = dukd_cuda_look_at(device_id, &major, &minor, error);
+    if (known != DUKD_OK) return known;
     dukd_cuda_backend *b = calloc(1, sizeof *b);
     if (b == NULL) return dukd_report(error, DUKD_E_MEMORY, "out of memory: the CUDA backend itself");
     b->device = device_id;
+    b->owner = getpid();
+    b->contexts = dukd_cuda_find_contexts();
     if (host != NULL && host->alloc != NULL && host->free != NULL) {
         b->ctx = host->ctx;
         b->alloc = host->alloc;

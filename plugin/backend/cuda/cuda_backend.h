@@ -6,12 +6,24 @@
 #include "cuda_kernels.h"
 
 #include <cuda_runtime_api.h>
+#include <sys/types.h>
 
 #define DUKD_CUDA_LANDING 64 /* doubles */
+#ifndef DUKD_CUDA_OLDEST
+#define DUKD_CUDA_OLDEST 75 /* ten times the oldest compute capability that there is code for */
+#endif
+
+/* The driver's own functions for the thread's context; NULL: not found. A context is opaque here. */
+typedef struct {
+    int (*get)(void **context); /* cuCtxGetCurrent */
+    int (*set)(void *context);  /* cuCtxSetCurrent */
+} dukd_cuda_contexts;
 
 typedef struct {
     dukd_backend base; /* first: a dukd_backend * is a dukd_cuda_backend * */
     int32_t device;
+    pid_t owner; /* the process that made it: in a forked one CUDA may not be called */
+    dukd_cuda_contexts contexts;
     cudaStream_t stream; /* of the last begin; the default stream before */
     /* the host's memory, or NULL */
     void *ctx;
@@ -33,15 +45,26 @@ static inline dukd_cuda_backend *dukd_cuda_backend_of(dukd_backend *b) {
     return (dukd_cuda_backend *)b;
 }
 
-/* DUKD_OK, or what a failed call of the runtime means, with a message that names `what` (a verb: "launching l1"). */
+/* ---- cuda_turn.c ---- */
+
+/* DUKD_OK, or what a failed call of the runtime means, with a message that names `what` ("launching zoom in"). The runtime forgets the
+ * failure: it is no error of a later launch. */
 int32_t dukd_cuda_check(int status, const char *what, dukd_error *error);
 
-/* Makes the backend's device current, and the caller's again. A pair around everything that asks for a device. */
+/* A pair around everything that asks for a device: makes the backend's device current, and what the caller's thread had before current
+ * again. That is its context and not its device's number: a thread that has none gets none, neither on the session's device nor, half
+ * a gigabyte of it, on device 0. */
 typedef struct {
-    int before; /* -1: nothing to put back */
+    int (*restore)(void *context); /* cuCtxSetCurrent; NULL: by the device's number, or nothing to put back */
+    void *context;                 /* of the caller; NULL: none */
+    int before;                    /* its device; -1: nothing to put back */
 } dukd_cuda_turn;
 int32_t dukd_cuda_enter(const dukd_cuda_backend *b, dukd_cuda_turn *turn, dukd_error *error);
 void dukd_cuda_leave(dukd_cuda_turn *turn);
+dukd_cuda_contexts dukd_cuda_find_contexts(void);
+/* Gives the thread a capture mode and returns the one that it had in *mode. cudaStreamCaptureModeRelaxed: it may allocate, free and load
+ * although some stream of the process is captured. Whether it worked. */
+bool dukd_cuda_swap_capture_mode(enum cudaStreamCaptureMode *mode);
 
 /* The operations of backend.h (cuda_ops.c). */
 int32_t dukd_cuda_zoom_in_op(dukd_backend *b, const dukd_zoom_in_args *a, dukd_error *error);
@@ -68,6 +91,8 @@ int32_t dukd_cuda_too_large(const char *what, dukd_error *error);
 
 /* Whether CUDA can be used here at all, and what it is: DUKD_OK and the number of devices, or why not (cuda_describe.c). */
 int32_t dukd_cuda_look(int *devices, dukd_error *error);
+/* Whether there is code for this device: DUKD_OK and its compute capability, or why not. */
+int32_t dukd_cuda_look_at(int device, int *major, int *minor, dukd_error *error);
 void dukd_cuda_describe(dukd_backend_info *out);
 
 #endif

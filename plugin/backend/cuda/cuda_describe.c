@@ -34,6 +34,18 @@ int32_t dukd_cuda_look(int *devices, dukd_error *error) {
     return dukd_cuda_check((int)status, "counting devices", error);
 }
 
+int32_t dukd_cuda_look_at(int device, int *major, int *minor, dukd_error *error) {
+    cudaError_t status = cudaDeviceGetAttribute(major, cudaDevAttrComputeCapabilityMajor, device);
+    if (status == cudaSuccess)
+        status = cudaDeviceGetAttribute(minor, cudaDevAttrComputeCapabilityMinor, device);
+    if (status != cudaSuccess)
+        return dukd_cuda_check((int)status, "asking for the device's compute capability", error);
+    if (10 * *major + *minor >= DUKD_CUDA_OLDEST) return DUKD_OK;
+    return dukd_report(error, DUKD_E_UNSUPPORTED,
+                       "CUDA device %d has compute capability %d.%d, and the plugin needs %d.%d or later",
+                       device, *major, *minor, DUKD_CUDA_OLDEST / 10, DUKD_CUDA_OLDEST % 10);
+}
+
 void dukd_cuda_describe(dukd_backend_info *out) {
     dukd_error why = {.struct_size = DUKD_ERROR_SIZE};
     int devices = 0, major = 0, minor = 0, driver = 0;
@@ -42,12 +54,10 @@ void dukd_cuda_describe(dukd_backend_info *out) {
         return;
     }
     struct cudaDeviceProp properties;
-    cudaError_t status = cudaGetDeviceProperties(&properties, 0);
-    if (status == cudaSuccess) status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
-    if (status == cudaSuccess) status = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0);
-    if (status == cudaSuccess) status = cudaDriverGetVersion(&driver);
-    (void)cudaGetLastError();
-    if (dukd_cuda_check((int)status, "asking for the device's properties", &why) != DUKD_OK) {
+    const cudaError_t status = cudaGetDeviceProperties(&properties, 0);
+    (void)cudaDriverGetVersion(&driver);
+    if (dukd_cuda_check((int)status, "asking for the device's properties", &why) != DUKD_OK ||
+        dukd_cuda_look_at(0, &major, &minor, &why) != DUKD_OK) {
         (void)snprintf(out->detail, sizeof out->detail, "%s", why.message);
         return;
     }

@@ -74,7 +74,8 @@ int32_t dukd_cuda_affinity_op(dukd_backend *base, dukd_affinity_args *a, dukd_er
     const int64_t group = p.images;
     for (; p.first < p.n && status == DUKD_OK; p.first += group) {
         p.images = p.n - p.first < group ? p.n - p.first : group;
-        status = dukd_cuda_check(dukd_cuda_launch_affinity(&p, b->stream), "launching affinity", error);
+        status = dukd_cuda_check(dukd_cuda_launch_affinity(&p, b->stream), "launching the affinity of fakd",
+                                 error);
     }
     dukd_cuda_leave(&turn);
     return status;
@@ -120,7 +121,8 @@ int32_t dukd_cuda_contrast_op(dukd_backend *base, dukd_contrast_args *a, dukd_er
         return dukd_report(error, DUKD_E_INTERNAL, "the CUDA backend was not told of a map this large");
     int32_t status = dukd_cuda_enter(b, &turn, error);
     if (status != DUKD_OK) return status;
-    status = dukd_cuda_check(dukd_cuda_launch_contrast(&p, b->stream), "launching contrast", error);
+    status =
+        dukd_cuda_check(dukd_cuda_launch_contrast(&p, b->stream), "launching the contrast of csd", error);
     dukd_cuda_leave(&turn);
     return status;
 }
@@ -162,7 +164,8 @@ int32_t dukd_cuda_upscale_op(dukd_backend *base, const dukd_upscale_args *a, duk
     make_weights(&p);
     int32_t status = dukd_cuda_enter(b, &turn, error);
     if (status != DUKD_OK) return status;
-    status = dukd_cuda_check(dukd_cuda_launch_upscale(&p, b->stream), "launching upscale", error);
+    status = dukd_cuda_check(dukd_cuda_launch_upscale(&p, b->stream), "launching the upscaling of negatives",
+                             error);
     dukd_cuda_leave(&turn);
     return status;
 }

@@ -64,7 +64,8 @@ int32_t dukd_cuda_place_op(dukd_backend *base, void *to, const void *from, uint6
         p.to = (uint32_t *)((char *)to + at);
         p.count = (uint32_t)(bytes / sizeof *p.word);
         memcpy(p.word, (const char *)from + at, bytes);
-        status = dukd_cuda_check(dukd_cuda_launch_place(&p, b->stream), "launching place", error);
+        status =
+            dukd_cuda_check(dukd_cuda_launch_place(&p, b->stream), "writing the choices of a step", error);
     }
     dukd_cuda_leave(&turn);
     return status;
@@ -93,7 +94,7 @@ int32_t dukd_cuda_zoom_in_op(dukd_backend *base, const dukd_zoom_in_args *a, duk
     if (dukd_cuda_grid(p.n, p.c, p.h, p.w) < 0) return dukd_cuda_too_large("the zoomed-in image", error);
     int32_t status = dukd_cuda_enter(b, &turn, error);
     if (status != DUKD_OK) return status;
-    status = dukd_cuda_check(dukd_cuda_launch_zoom_in(&p, b->stream), "launching zoom in", error);
+    status = dukd_cuda_check(dukd_cuda_launch_zoom_in(&p, b->stream), "launching the zoom in", error);
     dukd_cuda_leave(&turn);
     return status;
 }
@@ -141,7 +142,7 @@ int32_t dukd_cuda_zoom_out_op(dukd_backend *base, const dukd_zoom_out_args *a, d
         return dukd_cuda_too_large("the zoomed-out image", error);
     int32_t status = dukd_cuda_enter(b, &turn, error);
     if (status != DUKD_OK) return status;
-    status = dukd_cuda_check(dukd_cuda_launch_zoom_out(&p, b->stream), "launching zoom out", error);
+    status = dukd_cuda_check(dukd_cuda_launch_zoom_out(&p, b->stream), "launching the zoom out", error);
     dukd_cuda_leave(&turn);
     return status;
 }
@@ -177,9 +178,9 @@ int32_t dukd_cuda_l1_op(dukd_backend *base, dukd_l1_args *a, dukd_error *error) 
     int32_t status = dukd_cuda_enter(b, &turn, error);
     if (status != DUKD_OK) return status;
     if (a->n_targets == 0) {
-        status = dukd_cuda_check(dukd_cuda_launch_zero(&p, b->stream), "launching zero", error);
+        status = dukd_cuda_check(dukd_cuda_launch_zero(&p, b->stream), "clearing a gradient", error);
     } else {
-        status = dukd_cuda_check(dukd_cuda_launch_l1(&p, b->stream), "launching l1", error);
+        status = dukd_cuda_check(dukd_cuda_launch_l1(&p, b->stream), "launching a loss", error);
     }
     dukd_cuda_leave(&turn);
     return status;
@@ -213,7 +214,8 @@ int32_t dukd_cuda_hardest_op(dukd_backend *base, const dukd_hardest_args *a, duk
     };
     int32_t status = dukd_cuda_enter(b, &turn, error);
     if (status != DUKD_OK) return status;
-    status = dukd_cuda_check(dukd_cuda_launch_hardest(&p, b->stream), "launching hardest", error);
+    status = dukd_cuda_check(dukd_cuda_launch_hardest(&p, b->stream),
+                             "launching the search for the hardest crop", error);
     dukd_cuda_leave(&turn);
     return status;
 }
