@@ -50,6 +50,17 @@
  * another is inside the session. A session does not survive fork: in the child every call but destroy_session
  * returns DUKD_E_STATE.
  *
+ * STREAMS, in CUDA sessions. begin_step, next_pass, submit_pass, end_step and cancel_step enqueue on the step's stream and
+ * wait for nothing. What is said of tensors' data "until end_step" is meant in that stream's order: after end_step a host may
+ * write to them or free them behind what is enqueued there. read_losses waits for the stream of the last step; create_session and
+ * destroy_session may wait for the device. A host that goes on with another stream, for a step or a micro-batch, makes it
+ * wait for the former one (cudaStreamWaitEvent). A stream must live until a step has begun on another one, or until
+ * destroy_session. NULL is the legacy default stream; cudaStreamPerThread is refused. Capturing into a CUDA graph goes
+ * by dukd_ext_graph.h alone. Streams and memory are those of the devices' primary contexts, as the CUDA runtime's are. Every
+ * call leaves the thread's device and context as they were. A fault on the device, whoever caused it, is DUKD_E_BACKEND of the
+ * call that meets it, and CUDA is then lost to the process. query_backend and create_session start CUDA: children that are
+ * forked afterwards cannot use it.
+ *
  * STRUCTS. Every struct but the DLPack ones begins with struct_size, set by whoever allocates it. A reader
  * touches nothing past struct_size. An input struct larger than the reader knows must be zero past what it
  * knows, else the reader answers DUKD_E_UNSUPPORTED; one smaller than the DUKD_..._SIZE of this draft is
@@ -83,7 +94,7 @@ extern "C" {
 /* ---------------------------------------------------------------- outcomes */
 
 #define DUKD_OK            0
-#define DUKD_STEP_DONE     1 /* next_pass: this step has no more passes; call end_step */
+#define DUKD_STEP_DONE     1 /* next_pass: this step has no more passes; submit those you hold, then end_step */
 #define DUKD_WAIT          2 /* next_pass: submit the passes you hold, do what they say, then ask again */
 #define DUKD_WEIGHTS_MOVED 3 /* cancel_step: done, but an optimizer step had been asked for already */
 
@@ -111,7 +122,7 @@ typedef struct dukd_error {
 
 #define DUKD_DEVICE_CPU       1 /* kDLCPU */
 #define DUKD_DEVICE_CUDA      2 /* kDLCUDA */
-#define DUKD_DEVICE_CUDA_HOST 3 /* kDLCUDAHost: pinned memory, used as CPU memory */
+#define DUKD_DEVICE_CUDA_HOST 3 /* kDLCUDAHost: pinned memory, used as CPU memory: not by a CUDA session */
 
 #define DUKD_TYPE_FLOAT  2u /* kDLFloat: bits 16 or 32 */
 #define DUKD_TYPE_BFLOAT 4u /* kDLBfloat: bits 16 */
@@ -239,9 +250,10 @@ typedef struct dukd_host {
      * 8"), and the plugin adds its own words. Required. Called inside create_session only. */
     int32_t (*tap_shape)(void *ctx, const dukd_tap *tap, const int64_t in[4], int64_t out[4],
                          dukd_error *why);
-    /* Memory for what the plugin makes (images, workspaces). `align` is a power of two. On CUDA `stream`
-     * orders the use. May be NULL, both or none: the plugin then allocates by itself. alloc returns NULL when
-     * there is none. */
+    /* Memory for what the plugin makes (images, workspaces). `align` is a power of two. device_type is CUDA or, in a CUDA session
+     * too, CPU. On CUDA `stream` orders the use: that of the last step; NULL: there was none yet, and the memory is for streams
+     * that are not known, so it must be ready when alloc returns, and may be used again only when the device is done with it. May
+     * be NULL, both or none: the plugin then allocates by itself. alloc returns NULL when there is none. */
     void *(*alloc)(void *ctx, int32_t device_type, int32_t device_id, uint64_t size, uint64_t align,
                    void *stream);
     void (*free)(void *ctx, void *p, int32_t device_type, int32_t device_id, void *stream);
@@ -294,7 +306,7 @@ typedef struct dukd_step {
      * needed only during the call. */
     const dukd_tensor *lr; /* N x C x h x w */
     const dukd_tensor *hr; /* N x C x scale h x scale w */
-    void *stream; /* CUDA: cudaStream_t on which everything is ordered; NULL: the default stream. CPU: NULL */
+    void *stream;          /* CUDA: cudaStream_t on which everything is ordered, see STREAMS. CPU: NULL */
 } dukd_step;
 
 /* Where the samples of an input come from, so that a host can recognise an input (and answer a teacher tap
@@ -309,7 +321,7 @@ typedef struct dukd_step {
 #define DUKD_AUGMENT_TRANSPOSE 4u /* rows become columns */
 #define DUKD_AUGMENT_INVERT    8u /* 1 - x */
 
-#define DUKD_ORIGIN_ON_DEVICE 0x1u /* the arrays below are device memory, ordered by the stream */
+#define DUKD_ORIGIN_ON_DEVICE 0x1u /* the arrays below are device memory, in the stream's order */
 
 typedef struct dukd_origin {
     uint32_t struct_size;
@@ -442,7 +454,7 @@ typedef struct dukd_plugin {
      * micro-batch, which may be begun again, or the step anew with micro-batch 0). Gradients and weights are the
      * host's to restore. DUKD_OK, or DUKD_WEIGHTS_MOVED where a pass with OPTIMIZE_AFTER had been submitted. */
     int32_t (*cancel_step)(dukd_session *session, dukd_error *error);
-    /* [session] Between steps, after the last micro-batch. May wait for the device. */
+    /* [session] Between steps, after the last micro-batch. Waits for the last step's stream. */
     int32_t (*read_losses)(dukd_session *session, dukd_losses *out, dukd_error *error);
 
     /* [session] Between steps: what a plugin needs beside seed and iteration to go on, at least a fingerprint of its

@@ -69,15 +69,18 @@ def test_alignment_and_what_is_given_back(monkeypatch):
 
 
 def test_cuda_memory_is_the_caching_allocators(monkeypatch):
-    """No GPU here: what torch's allocator is asked for, and that the address it gave is given back, not the aligned one."""
-    asked, given_back = [], []
+    """No GPU here: what torch's allocator is asked for, that the address it gave is given back, not the aligned one, and that the
+    device has ended its work before either."""
+    asked, given_back, waited = [], [], []
     monkeypatch.setattr(torch.cuda, "caching_allocator_alloc", lambda size, device, stream: asked.append((size, device, stream)) or 1040)
     monkeypatch.setattr(torch.cuda, "caching_allocator_delete", given_back.append)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append((device, len(asked), len(given_back))))
     alloc, free = memory.functions()
     address = alloc(None, abi.DEVICE_CUDA, 1, 100, 512, 77)
     assert address == 1536 and address + 100 <= 1040 + asked[0][0] and asked[0][1:] == (1, 77)
     free(None, address, abi.DEVICE_CUDA, 1, 77)
     assert given_back == [1040]
+    assert waited == [(1, 0, 0), (1, 1, 0)]
 
 
 def test_no_memory_is_an_exception(monkeypatch):

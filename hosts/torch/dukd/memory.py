@@ -1,5 +1,6 @@
 """The plugin's images and workspaces in memory of PyTorch's: on CUDA from its caching allocator, so that both have one pool, one
 account of it (torch.cuda.memory_summary) and its limits."""
+import contextlib
 import logging
 
 import torch
@@ -10,7 +11,9 @@ _LOG = logging.getLogger("dukd")
 
 
 def _from_cuda(device, size, stream):
-    """(address, what keeps it)"""
+    """(address, what keeps it). The plugin asks before it knows the streams of its steps and gives back when the session ends, and PyTorch
+    knows of one stream for each block: so what is under way on the device is waited for, both times."""
+    torch.cuda.synchronize(device)
     address = torch.cuda.caching_allocator_alloc(size, device, stream or 0)
     return address, address
 
@@ -35,9 +38,11 @@ def functions():
             _LOG.debug("alloc of %d bytes: %s", size, e)
             return None
 
-    def free(_ctx, address, _kind, _device, _stream):
+    def free(_ctx, address, _kind, device, _stream):
         kind, kept = given.pop(address)
         if kind == abi.DEVICE_CUDA:
+            with contextlib.suppress(RuntimeError):  # a device that is lost has nothing under way
+                torch.cuda.synchronize(device)
             torch.cuda.caching_allocator_delete(kept)
 
     return abi.Alloc(alloc), abi.Free(free)
