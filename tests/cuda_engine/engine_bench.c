@@ -20,6 +20,11 @@ void *bench_zeros(int64_t count, size_t size) {
 }
 
 bench bench_on(dukd_engine *e, const engine_net *n, dukd_purpose purpose, uint64_t seed) {
+    return bench_in(e, n, purpose, DUKD_F32, seed);
+}
+
+bench bench_in(dukd_engine *e, const engine_net *n, dukd_purpose purpose, dukd_precision precision,
+               uint64_t seed) {
     dukd_failure f = {0};
     bench b = {.engine = e, .graph = engine_net_build(n)};
     const dukd_value out = dukd_graph_output(b.graph);
@@ -43,7 +48,7 @@ bench bench_on(dukd_engine *e, const engine_net *n, dukd_purpose purpose, uint64
     free(input);
     free(d_output);
     dukd_exec_spec spec = {.purpose = purpose, .batch = n->batch, .height = n->height, .width = n->width};
-    if (dukd_network_create(&b.network, e, b.graph, DUKD_F32, &f) != DUKD_DONE ||
+    if (dukd_network_create(&b.network, e, b.graph, precision, &f) != DUKD_DONE ||
         dukd_network_set_weights(b.network, b.weights, &f) != DUKD_DONE ||
         dukd_network_compile(b.network, &spec, &b.exec, &f) != DUKD_DONE)
         fail_msg("%s", f.message);

@@ -13,8 +13,10 @@ typedef struct {
     float *weights, *input, *output, *d_output, *d_weights; /* in the engine's memory */
 } bench;
 
-/* The network's own output alone, in f32; weights and the rest follow from the seed. */
+/* The network's own output alone, in f32 or as it is said; weights and the rest follow from the seed. */
 bench bench_on(dukd_engine *e, const engine_net *n, dukd_purpose purpose, uint64_t seed);
+bench bench_in(dukd_engine *e, const engine_net *n, dukd_purpose purpose, dukd_precision precision,
+               uint64_t seed);
 void bench_close(bench *b);
 void bench_forward(const bench *b, int32_t images);
 void bench_backward(const bench *b); /* into d_weights, which is cleared before */

@@ -18,6 +18,7 @@
 #ifdef GPU_ON_DEVICE
 #include "cuda_engine/no_emulation.h"
 #else
+#include "cuda_engine/doubles/doubles.h"
 #include "emulation.h"
 #endif
 #include "engine/arrays.h"
@@ -25,6 +26,15 @@
 #include "support/fill.h"
 
 static const double f32_bound = 1e-5, bf16_output = 1. / 64, bf16_norm = 1. / 32, bf16_d_input = 1. / 8;
+
+/* cuDNN as it really is (test_gpu_plans): in bf16 it takes biases in bf16 alone, and gives weights' gradients in bf16. */
+static void like_cudnn(int on) {
+#ifdef GPU_ON_DEVICE
+    (void)on;
+#else
+    doubles_refuse(on ? DOUBLES_NO_MIXED | DOUBLES_NO_MIXED_BIAS : 0);
+#endif
+}
 
 static dukd_engine *engine_of(const char *name) {
     dukd_failure f = {0};
@@ -53,7 +63,10 @@ static void test_networks(void **state) {
         const engine_net *n = &engine_nets[i];
         dukd_graph *g = engine_net_build(n);
         engine_result want = run(cpu, n, g, DUKD_F32), got = run(gpu, n, g, DUKD_F32),
-                      again = run(gpu, n, g, DUKD_F32), half = run(gpu, n, g, DUKD_BF16);
+                      again = run(gpu, n, g, DUKD_F32);
+        like_cudnn(1);
+        engine_result half = run(gpu, n, g, DUKD_BF16);
+        like_cudnn(0);
         engine_gap gap = engine_result_gap(g, &got, &want);
         print_message("%s: infer %.1e train %.1e d_input %.1e d_weights %.1e norm %.1e\n", n->name, gap.infer,
                       gap.train, gap.d_input, gap.d_weights, gap.d_norm);
@@ -121,6 +134,10 @@ static listener listened(dukd_engine *e, const engine_net *n) {
     return l;
 }
 
+/* So many parameters that their gradients are unpacked in three groups. */
+static const engine_net large_edsr = {
+    "EDSR 128c", "EDSR", "num_in_ch=3 num_out_ch=3 num_feat=128 num_block=6 upscale=2", 1, 3, 2, 0, 0, {0}};
+
 /* Small networks' gradients are complete at the end, of a large one's some are while backward goes on; and there are networks that share
  * parameters between layers (CARN-M). */
 static void test_listener(void **state) {
@@ -128,12 +145,55 @@ static void test_listener(void **state) {
     dukd_engine *e = engine_of("cuda");
     for (int32_t i = 0; i < engine_net_count; i++)
         if (!engine_nets[i].frozen && !engine_nets[i].layers[0]) (void)listened(e, &engine_nets[i]);
-    engine_net large = {"EDSR 128c", "EDSR", "num_in_ch=3 num_out_ch=3 num_feat=128 num_block=6 upscale=2",
-                        1,           3,      2,
-                        0,           0,      {0}};
-    const listener l = listened(e, &large);
+    const listener l = listened(e, &large_edsr);
     assert_true(l.calls >= 3);
+#ifndef GPU_ON_DEVICE
     assert_true(l.first + 3 <= l.last); /* own kernels alone are counted */
+#endif
+    dukd_engine_destroy(e);
+}
+
+static void test_groups(void **state) {
+    (void)state;
+    dukd_engine *cpu = engine_of("onednn"), *gpu = engine_of("cuda");
+    dukd_graph *g = engine_net_build(&large_edsr);
+    engine_result want = run(cpu, &large_edsr, g, DUKD_F32), got = run(gpu, &large_edsr, g, DUKD_F32);
+    const engine_gap gap = engine_result_gap(g, &got, &want);
+    print_message("%s: train %.1e d_weights %.1e\n", large_edsr.name, gap.train, gap.d_weights);
+    check_gap(&large_edsr, "training", gap.train, f32_bound);
+    check_gap(&large_edsr, "parameters' gradients", gap.d_weights, f32_bound);
+    engine_result_free(&want);
+    engine_result_free(&got);
+    dukd_graph_destroy(g);
+    dukd_engine_destroy(gpu);
+    dukd_engine_destroy(cpu);
+}
+
+/* What is compiled when others have run already finds its weights packed, too. */
+static void test_compiled_later(void **state) {
+    (void)state;
+    dukd_failure f = {0};
+    dukd_engine *e = engine_of("cuda");
+    engine_net halves = engine_nets[0];
+    float *out[2];
+    for (int early = 0; early < 2; early++) {
+        bench b = bench_in(e, &halves, DUKD_INFER, DUKD_BF16, 3);
+        if (early) bench_forward(&b, halves.batch);
+        const dukd_value tap = dukd_graph_find_layer(b.graph, "conv_first"); /* last, so in f32 */
+        const dukd_exec_spec spec = {.purpose = DUKD_INFER,
+                                     .batch = halves.batch,
+                                     .height = halves.height,
+                                     .width = halves.width,
+                                     .output_count = 1,
+                                     .outputs = &tap};
+        if (dukd_network_compile(b.network, &spec, &b.exec, &f) != DUKD_DONE) fail_msg("%s", f.message);
+        bench_forward(&b, halves.batch);
+        out[early] = bench_fetched(&b, b.output, b.in_count);
+        bench_close(&b);
+    }
+    assert_true(out[0][0] != 0);
+    bench_assert_same("compiled later", out[0], out[1], (int64_t)halves.batch * halves.height * halves.width);
+    for (int i = 0; i < 2; i++) free(out[i]);
     dukd_engine_destroy(e);
 }
 
@@ -283,15 +343,69 @@ static void test_clock(void **state) {
     dukd_engine_destroy(e);
 }
 
+#ifndef GPU_ON_DEVICE
+/* ---- launches ---- */
+
+static double launches(void) {
+    return (double)emulation_launches();
+}
+
+/* Kernels of ours, by kind of step, that forward and (TRAIN) backward launch after the weights have changed; printed, and their sum. What
+ * the libraries launch is not counted. */
+static int64_t launches_of(const engine_net *n, dukd_purpose purpose, dukd_precision precision) {
+    dukd_failure f = {0};
+    dukd_engine *e = engine_of("cuda");
+    dukd_engine_time times[64];
+    bench b = bench_in(e, n, purpose, precision, 3);
+    int64_t all = 0;
+    dukd_engine_set_clock(e, launches);
+    if (dukd_network_set_weights(b.network, b.weights, &f) != DUKD_DONE) fail_msg("%s", f.message);
+    bench_forward(&b, n->batch);
+    if (purpose == DUKD_TRAIN) bench_backward(&b);
+    const int32_t count = dukd_engine_times(e, times, 64);
+    print_message("%s, %s, %s:", n->name, purpose == DUKD_TRAIN ? "training" : "inference",
+                  precision == DUKD_BF16 ? "bf16" : "f32");
+    for (int32_t i = 0; i < count; i++) {
+        if (times[i].seconds > 0) print_message(" %s %.0f,", times[i].kind, times[i].seconds);
+        all += (int64_t)times[i].seconds;
+    }
+    print_message(" all %ld\n", (long)all);
+    bench_close(&b);
+    dukd_engine_destroy(e);
+    return all;
+}
+
+/* Few launches beside the 69 convolutions of EDSR with 32 blocks, in f32 and bf16. Forward: weights packed, a shuffle (the other is the export's),
+ * both ends; in bf16 the last layer's source in f32. And backward: 32 gradients of ReLU, which also add up all biases' gradients but five; the
+ * shuffle; the long residual; gradients unpacked; both ends; in bf16 a gradient back from f32. */
+static void test_launches(void **state) {
+    static const engine_net edsr = {
+        "EDSR 32b", "EDSR", "num_in_ch=3 num_out_ch=3 num_feat=16 num_block=32 upscale=4", 1, 4, 3, 0,
+        0,          {0}};
+    (void)state;
+    like_cudnn(1);
+    assert_int_equal(launches_of(&edsr, DUKD_INFER, DUKD_F32), 4);
+    assert_int_equal(launches_of(&edsr, DUKD_TRAIN, DUKD_F32), 45);
+    assert_int_equal(launches_of(&edsr, DUKD_INFER, DUKD_BF16), 5);
+    assert_int_equal(launches_of(&edsr, DUKD_TRAIN, DUKD_BF16), 47);
+    like_cudnn(0);
+}
+#endif
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_networks),
         cmocka_unit_test(test_listener),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_compiled_later),
         cmocka_unit_test(test_listener_of_a_tap),
         cmocka_unit_test(test_two_networks),
         cmocka_unit_test(test_fewer_images),
         cmocka_unit_test(test_steps_do_not_wait),
         cmocka_unit_test(test_clock),
+#ifndef GPU_ON_DEVICE
+        cmocka_unit_test(test_launches),
+#endif
     };
     return cmocka_run_group_tests_name("gpu_engine", tests, NULL, NULL);
 }

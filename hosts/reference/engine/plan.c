@@ -62,7 +62,7 @@ static void describe_value(dukd_planner *s, int32_t i, int32_t height, int32_t w
     else
         v.skip = v.halo;
     s->value[i] = v;
-    s->stats[i] = dukd_plan_none;
+    s->stats[i] = s->widened[i] = dukd_plan_none;
     s->last_use[i] = i;
     for (int k = 0; k < DUKD_OP_MAX_OPERANDS; k++)
         if (n->in[k] >= 0) s->last_use[n->in[k]] = i;
@@ -144,11 +144,12 @@ int dukd_plan_make(dukd_plan *plan, const dukd_plan_backend *backend, void *prog
     const size_t count = (size_t)plan->fused.count;
     dukd_planner s = {
         .plan = plan, .backend = backend, .program = program, .graph = g, .type = type, .failure = f};
-    s.value = calloc(3 * count, sizeof *s.value);
+    s.value = calloc(4 * count, sizeof *s.value);
     s.last_use = calloc(6 * count, sizeof *s.last_use);
     if (s.value && s.last_use) {
         s.gradient = s.value + count;
         s.stats = s.gradient + count;
+        s.widened = s.stats + count;
         s.keep = s.last_use + count;
         s.again = s.keep + count;
         s.passed = s.again + count;
@@ -157,7 +158,7 @@ int dukd_plan_make(dukd_plan *plan, const dukd_plan_backend *backend, void *prog
         status = plan_nodes(&s);
     } else {
         status = dukd_fail_memory(f, "compiling a network",
-                                  count * (3 * sizeof *s.value + 6 * sizeof *s.last_use));
+                                  count * (4 * sizeof *s.value + 6 * sizeof *s.last_use));
     }
     free(s.value);
     free(s.last_use);

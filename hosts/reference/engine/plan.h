@@ -132,6 +132,8 @@ typedef struct {
     int (*compile)(void *program, dukd_plan_step *step, dukd_failure *f);
     /* Whether the node's data gradient can add to what is there; 0: the addition is a step of its own. NULL: every one can. */
     int (*adds_data_gradient)(const dukd_node *conv);
+    /* Whether the node's sum can take its addend's place for nothing; 0: it gets a buffer of its own. NULL: every one can. */
+    int (*sums_in_place)(const dukd_node *conv);
     /* For each step, once it is complete: memory that it needs while it runs. */
     int (*reserve)(void *program, const dukd_plan_step *step, dukd_failure *f);
     /* When all steps are there, before memory is planned: it may give a step an operand that it has not, and let buffers live longer.

@@ -87,10 +87,11 @@ static void emit_and_add(dukd_planner *s, dukd_plan_step step, int32_t i, int32_
 
 /* ---- convolutions and sums ---- */
 
-/* A convolution's source as its weights' gradient reads it: kept, or computed again. */
+/* A convolution's source as its weights' gradient reads it: kept, of a last layer as forward has read it; or computed again. */
 static dukd_plan_value source_of(dukd_planner *s, int32_t i) {
     const int32_t source = dukd_planner_node(s, i)->in[0];
     dukd_plan_value v = s->value[source];
+    if (v.type != s->gradient[i].type && s->widened[source].buffer >= 0) return s->widened[source];
     if (s->again[source]) {
         dukd_planner_new_buffer(s, &v);
         dukd_planner_node_steps(s, source, &v);

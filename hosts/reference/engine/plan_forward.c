@@ -39,7 +39,8 @@ static void place_value(dukd_planner *s, int32_t i) {
         dukd_planner_new_buffer(s, &s->value[i]);
 }
 
-/* A last layer in f32 in a bf16 network sees its source, and what is added to it, in f32; the sum is then in the residual's place. */
+/* A last layer in f32 in a bf16 network sees its source, and what is added to it, in f32. The sum is in the residual's place where nobody needs
+ * that any more. */
 static void plan_conv(dukd_planner *s, int32_t i) {
     const dukd_node *n = dukd_planner_node(s, i);
     const int32_t residual = n->in[1];
@@ -47,15 +48,17 @@ static void plan_conv(dukd_planner *s, int32_t i) {
     dukd_plan_step step = dukd_planner_step(s, DUKD_STEP_CONV, i);
     step.a = dukd_planner_operand(s, i, n->in[0], dukd_node_padding(n));
     step.b = dukd_planner_operand(s, i, residual, 0);
-    if (n->last && step.a.type != out->type) step.a = dukd_planner_widened(s, i, step.a);
-    if (residual >= 0 && step.b.type != out->type) {
-        step.b = dukd_planner_widened(s, i, step.b);
-        out->buffer = step.b.buffer;
-    } else if (residual >= 0 && dies_alike(s, i, residual)) {
-        out->buffer = step.b.buffer;
-    } else {
-        dukd_planner_new_buffer(s, out);
+    if (n->last && step.a.type != out->type) {
+        step.a = dukd_planner_widened(s, i, step.a);
+        if (s->plan->purpose == DUKD_TRAIN) s->widened[n->in[0]] = step.a;
     }
+    const int widens = residual >= 0 && step.b.type != out->type;
+    if (widens) step.b = dukd_planner_widened(s, i, step.b);
+    if (residual >= 0 && (widens || dies_alike(s, i, residual)) &&
+        (!s->backend->sums_in_place || s->backend->sums_in_place(n)))
+        out->buffer = step.b.buffer;
+    else
+        dukd_planner_new_buffer(s, out);
     step.out = *out;
     dukd_planner_emit(s, step);
 }

@@ -14,6 +14,7 @@ typedef struct {
     dukd_type type;
     dukd_plan_value *value, *gradient; /* gradient.buffer -1: nothing has flowed into it yet */
     dukd_plan_value *stats;            /* LAYER_NORM: what it leaves for its gradient */
+    dukd_plan_value *widened;          /* in f32 what forward has read for a last layer; buffer -1: nothing */
     int32_t *last_use;                 /* the last node that reads the value in forward */
     int32_t *keep;                     /* backward needs the value */
     int32_t *again;                    /* backward computes the value again instead */

@@ -63,8 +63,14 @@ static int compile(void *program, dukd_plan_step *step, dukd_failure *f) {
     return status;
 }
 
+/* Where a product of matrices does; a graph of cuDNN's would need another pass. */
+static int sums_in_place(const dukd_node *conv) {
+    return dukd_node_side(conv) == 1 && conv->op->stride == 1 && dukd_node_padding(conv) == 0 &&
+           conv->op->groups == 1;
+}
+
 static const dukd_plan_backend planned = {
-    .compile = compile, .reserve = reserve, .finish = gpu_plan_gradients};
+    .compile = compile, .sums_in_place = sums_in_place, .reserve = reserve, .finish = gpu_plan_gradients};
 
 /* ---- announcements ---- */
 
