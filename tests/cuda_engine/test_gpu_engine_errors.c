@@ -90,12 +90,32 @@ static void test_bf16(void **state) {
     dukd_graph_destroy(g);
 }
 
-/* The caller's device stays current whatever the engine's is. */
-static void test_devices(void **state) {
+/* The engine's device stays current, and no other one gets a context: each rank's would take memory of the first GPU. */
+static void test_contexts(void **state) {
     (void)state;
     dukd_failure f = {0};
     dukd_graph *g = engine_net_build(&engine_nets[0]);
     int current = -1;
+    const dukd_engine_options options = {.name = "cuda", .threads = 1, .device = 1};
+    dukd_engine *e = NULL;
+    emulation_forget_contexts(0);
+    if (dukd_engine_open(&e, &options, &f) != DUKD_DONE) fail_msg("%s", f.message);
+    engine_result r;
+    if (engine_net_run(&r, e, &engine_nets[0], g, DUKD_F32, 17, &f) != DUKD_DONE) fail_msg("%s", f.message);
+    engine_result_free(&r);
+    dukd_engine_destroy(e);
+    assert_int_equal(emulation_contexts(), 1 << 1);
+    assert_int_equal(cudaGetDevice(&current), cudaSuccess);
+    assert_int_equal(current, 1);
+    dukd_graph_destroy(g);
+    assert_int_equal(emulation_alive(), 0);
+}
+
+/* The one that is current if none is asked for; runs on it whatever is current later. */
+static void test_devices(void **state) {
+    (void)state;
+    dukd_failure f = {0};
+    dukd_graph *g = engine_net_build(&engine_nets[0]);
     assert_int_equal(cudaSetDevice(1), cudaSuccess);
     dukd_engine *e = engine();
     const dukd_engine_place *place = dukd_engine_get_place(e);
@@ -106,10 +126,10 @@ static void test_devices(void **state) {
     assert_int_equal(cudaSetDevice(0), cudaSuccess);
     engine_result r;
     if (engine_net_run(&r, e, &engine_nets[0], g, DUKD_F32, 17, &f) != DUKD_DONE) fail_msg("%s", f.message);
-    assert_int_equal(cudaGetDevice(&current), cudaSuccess);
-    assert_int_equal(current, 0);
     engine_result_free(&r);
+    assert_int_equal(cudaSetDevice(0), cudaSuccess);
     dukd_engine_destroy(e);
+    assert_int_equal(cudaSetDevice(0), cudaSuccess);
     dukd_graph_destroy(g);
     assert_int_equal(emulation_alive(), 0);
 }
@@ -245,13 +265,10 @@ static void test_each_library_call(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_module),
-        cmocka_unit_test(test_machine),
-        cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_each_call),
-        cmocka_unit_test(test_each_library_call),
+        cmocka_unit_test(test_module),    cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_bf16),      cmocka_unit_test(test_contexts),
+        cmocka_unit_test(test_devices),   cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_each_call), cmocka_unit_test(test_each_library_call),
     };
     if (argc != 4) {
         fprintf(stderr, "usage: test_gpu_engine_errors EMULATED_MODULE OTHER_BUILD NO_MODULE\n");

@@ -263,11 +263,41 @@ static void test_transfers(void **state) {
     assert_int_equal(emulation_alive(), 0);
 }
 
+/* A feed made of an array that others have only just released: what they asked for comes first. */
+static void test_feed_of_used_memory(void **state) {
+    (void)state;
+    dukd_failure f = {0};
+    enum { COUNT = 5000 };
+    dukd_engine *e = engine();
+    float *got = bench_zeros(COUNT, sizeof *got), *old = bench_zeros(COUNT, sizeof *old);
+    for (int i = 0; i < COUNT; i++) old[i] = (float)i;
+    float *sum = engine_net_place(e, NULL, COUNT), *used = engine_net_place(e, old, COUNT);
+    dukd_feed *feed = NULL;
+    void *room = NULL;
+    OK(dukd_engine_wait(e, &f));
+    OK(dukd_engine_add(e, sum, used, COUNT, &f));
+    dukd_engine_release(e, used);
+    OK(dukd_feed_create(&feed, e, COUNT * 4, "a batch", &f));
+    OK(dukd_feed_room(feed, &room, &f));
+    for (int i = 0; i < COUNT; i++) ((float *)room)[i] = -1;
+    OK(dukd_feed_send(feed, &f));
+    OK(dukd_feed_room(feed, &room, &f)); /* it has been copied, whatever that took */
+    engine_net_fetch(e, got, sum, COUNT);
+    assert_memory_equal(got, old, COUNT * sizeof *got);
+    dukd_feed_destroy(feed);
+    dukd_engine_release(e, sum);
+    free(got);
+    free(old);
+    dukd_engine_destroy(e);
+    assert_int_equal(emulation_alive(), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replays),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_transfers),
+        cmocka_unit_test(test_feed_of_used_memory),
     };
     return cmocka_run_group_tests_name("gpu_record", tests, NULL, NULL);
 }

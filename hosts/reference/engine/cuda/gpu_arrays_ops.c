@@ -6,11 +6,9 @@
 /* A call of the runtime, or a launch, on the engine's device. */
 #define ENQUEUE(what, call)                                                                                  \
     const gpu_engine *e = engine;                                                                            \
-    int before;                                                                                              \
-    int status = gpu_enter(e, &before, f);                                                                   \
+    int status = gpu_enter(e, f);                                                                            \
     if (status != DUKD_DONE) return status;                                                                  \
     status = gpu_check((int)(call), what, f);                                                                \
-    gpu_leave(before);                                                                                       \
     return status
 
 static int array_clear(void *engine, void *p, int64_t bytes, dukd_failure *f) {
@@ -20,11 +18,9 @@ static int array_clear(void *engine, void *p, int64_t bytes, dukd_failure *f) {
 
 static int array_alloc(void *engine, int64_t bytes, const char *what, void **out, dukd_failure *f) {
     gpu_engine *e = engine;
-    int before;
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     if (status != DUKD_DONE) return status;
     status = gpu_array_take(e, bytes, what, out, f);
-    gpu_leave(before);
     if (status != DUKD_DONE) return status;
     status = array_clear(e, *out, bytes, f);
     if (status == DUKD_DONE) return DUKD_DONE;
@@ -39,27 +35,22 @@ static void array_release(void *engine, void *p) {
 
 static int array_upload(void *engine, void *to, const void *from_host, int64_t bytes, dukd_failure *f) {
     gpu_engine *e = engine;
-    int before;
     if (bytes <= 0) return DUKD_DONE;
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     if (status != DUKD_DONE) return status;
-    status = gpu_upload(e, to, from_host, bytes, f);
-    gpu_leave(before);
-    return status;
+    return gpu_upload(e, to, from_host, bytes, f);
 }
 
 static int array_download(void *engine, void *to_host, const void *from, int64_t bytes, dukd_failure *f) {
     const gpu_engine *e = engine;
-    int before;
     if (bytes <= 0) return DUKD_DONE;
     if (e->recording) return dukd_fail(f, DUKD_FAILED, "an array is downloaded inside of a recorded step");
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     if (status != DUKD_DONE) return status;
     status = gpu_check((int)cudaMemcpyAsync(to_host, from, (size_t)bytes, cudaMemcpyDeviceToHost, e->stream),
                        "downloading", f);
     /* Waits in any case: the copy may be under way into the caller's memory. */
     const int waited = gpu_check((int)cudaStreamSynchronize(e->stream), "waiting for a download", f);
-    gpu_leave(before);
     return status != DUKD_DONE ? status : waited;
 }
 

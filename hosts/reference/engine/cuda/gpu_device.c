@@ -63,17 +63,9 @@ int gpu_look(int *devices, dukd_failure *f) {
     return gpu_check((int)status, "counting devices", f);
 }
 
-int gpu_enter(const gpu_engine *e, int *before, dukd_failure *f) {
+int gpu_enter(const gpu_engine *e, dukd_failure *f) {
     int current = -1;
-    *before = -1;
     int status = (int)cudaGetDevice(&current);
-    if (status == 0 && current != e->device) {
-        status = (int)cudaSetDevice(e->device);
-        if (status == 0) *before = current;
-    }
+    if (status == 0 && current != e->device) status = (int)cudaSetDevice(e->device);
     return gpu_check(status, "making the device current", f);
-}
-
-void gpu_leave(int before) {
-    if (before >= 0 && cudaSetDevice(before) != cudaSuccess) (void)cudaGetLastError();
 }

@@ -29,11 +29,9 @@ static void close_engine(gpu_engine *e) {
 
 static void engine_destroy(void *engine) {
     gpu_engine *e = engine;
-    int before;
     if (!e) return;
-    (void)gpu_enter(e, &before, NULL);
+    (void)gpu_enter(e, NULL);
     close_engine(e);
-    gpu_leave(before);
     free(e);
 }
 
@@ -85,7 +83,7 @@ static int open_engine(gpu_engine *e, dukd_engine_info *info, dukd_failure *f) {
 /* On the device that was asked for, or the current one of the caller. */
 static int engine_create(void **out, const dukd_engine_options *options, dukd_engine_info *info,
                          dukd_engine_place *place, dukd_failure *f) {
-    int devices = 0, before = -1;
+    int devices = 0;
     int status = gpu_look(&devices, f);
     if (status != DUKD_DONE) return status;
     gpu_engine *e = calloc(1, sizeof *e);
@@ -96,14 +94,13 @@ static int engine_create(void **out, const dukd_engine_options *options, dukd_en
     if (status == DUKD_DONE && e->device >= devices)
         status = dukd_fail(f, DUKD_MISUSED, "there is no CUDA device %d: there %s %d, counted from 0",
                            e->device, devices == 1 ? "is" : "are", devices);
-    if (status == DUKD_DONE) status = gpu_enter(e, &before, f);
+    if (status == DUKD_DONE) status = gpu_enter(e, f);
     if (status != DUKD_DONE) {
         free(e);
         return status;
     }
     status = open_engine(e, info, f);
     if (status != DUKD_DONE) close_engine(e);
-    gpu_leave(before);
     if (status != DUKD_DONE) {
         free(e);
         return status;
@@ -149,11 +146,9 @@ static int network_create(void **out, void *engine, const dukd_graph *g, dukd_pr
 
 static void network_destroy(void *network) {
     gpu_network *n = network;
-    int before;
     if (!n) return;
-    (void)gpu_enter(n->engine, &before, NULL);
+    (void)gpu_enter(n->engine, NULL);
     for (int32_t i = 0; i < n->memory_count; i++) gpu_block_free(n->engine, &n->memory[i]);
-    gpu_leave(before);
     free(n->memory);
     free(n->packed);
     free(n);
@@ -169,12 +164,10 @@ static int network_set_weights(void *network, const float *weights, dukd_failure
 
 static void exec_destroy(void *exec) {
     gpu_program *p = exec;
-    int before;
     if (!p) return;
-    (void)gpu_enter(p->network->engine, &before, NULL);
+    (void)gpu_enter(p->network->engine, NULL);
     gpu_block_free(p->network->engine, &p->on_device);
     if (p->network->engine->kept == p) p->network->engine->kept = NULL;
-    gpu_leave(before);
     dukd_plan_free(&p->plan);
     free(p->announcements);
     free(p->gradients);
@@ -185,18 +178,13 @@ static void exec_destroy(void *exec) {
 
 static int exec_create(void **out, void *network, const dukd_exec_spec *spec, int drops, dukd_failure *f) {
     gpu_network *n = network;
-    int before;
-    int status = gpu_enter(n->engine, &before, f);
+    int status = gpu_enter(n->engine, f);
     if (status != DUKD_DONE) return status;
     gpu_program *p = calloc(1, sizeof *p);
-    if (!p) {
-        gpu_leave(before);
-        return dukd_fail_memory(f, "compiling a network", sizeof *p);
-    }
+    if (!p) return dukd_fail_memory(f, "compiling a network", sizeof *p);
     p->network = n;
     status = gpu_plan(p, spec, drops, f);
     if (status == DUKD_DONE) status = gpu_place_program(p, f);
-    gpu_leave(before);
     if (status != DUKD_DONE) {
         n->packed_count = n->placed; /* nobody knows the others but the program that has failed */
         exec_destroy(p);

@@ -5,57 +5,44 @@
 _Static_assert(DUKD_JOIN_ID_BYTES == GPU_RANKS_ID_BYTES, "an id of join.h is one of NCCL");
 
 static int make_id(void *engine, char *id, dukd_failure *f) {
-    int before;
-    int status = gpu_enter(engine, &before, f);
+    int status = gpu_enter(engine, f);
     if (status != DUKD_DONE) return status;
-    status = gpu_ranks_make_id(id, f);
-    gpu_leave(before);
-    return status;
+    return gpu_ranks_make_id(id, f);
 }
 
 static int open_ranks(void *engine, const char *id, int32_t rank, int32_t count, dukd_failure *f) {
     gpu_engine *e = engine;
-    int before;
     if (e->ranks) return dukd_fail(f, DUKD_MISUSED, "an engine joins others twice");
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     if (status != DUKD_DONE) return status;
-    status = gpu_ranks_open(&e->ranks, id, rank, count, e->stream, f);
-    gpu_leave(before);
-    return status;
+    return gpu_ranks_open(&e->ranks, id, rank, count, e->stream, f);
 }
 
 static void close_ranks(void *engine, int broken) {
     gpu_engine *e = engine;
-    int before;
-    (void)gpu_enter(e, &before, NULL);
+    (void)gpu_enter(e, NULL);
     gpu_ranks_close(e->ranks, broken);
     e->ranks = NULL;
-    gpu_leave(before);
 }
 
-static int with_ranks(gpu_engine *e, int *before, dukd_failure *f) {
+static int with_ranks(gpu_engine *e, dukd_failure *f) {
     if (!e->ranks) return dukd_fail(f, DUKD_MISUSED, "an engine averages before it has joined others");
-    return gpu_enter(e, before, f);
+    return gpu_enter(e, f);
 }
 
 static int mean_begin(void *engine, float *x, int64_t count, dukd_failure *f) {
     gpu_engine *e = engine;
-    int before;
-    int status = with_ranks(e, &before, f);
+    int status = with_ranks(e, f);
     if (status != DUKD_DONE) return status;
-    status = gpu_ranks_mean(e->ranks, x, count, f);
-    gpu_leave(before);
-    return status;
+    return gpu_ranks_mean(e->ranks, x, count, f);
 }
 
 static int mean_end(void *engine, dukd_failure *f) {
     gpu_engine *e = engine;
-    int before;
-    int status = with_ranks(e, &before, f);
+    int status = with_ranks(e, f);
     if (status != DUKD_DONE) return status;
     status = gpu_ranks_check(e->ranks, f);
     if (status == DUKD_DONE) status = gpu_ranks_join(e->ranks, f);
-    gpu_leave(before);
     return status;
 }
 

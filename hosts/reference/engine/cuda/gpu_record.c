@@ -19,13 +19,11 @@ static void let_go(gpu_engine *e) {
 /* This thread alone is kept from calls that cannot be recorded: others read files meanwhile. */
 static int record_begin(void *engine, dukd_failure *f) {
     gpu_engine *e = engine;
-    int before;
     if (e->recording) return dukd_fail(f, DUKD_MISUSED, "a step is recorded already");
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     if (status != DUKD_DONE) return status;
     status = gpu_check((int)cudaStreamBeginCapture(e->stream, cudaStreamCaptureModeThreadLocal),
                        "beginning to record a step", f);
-    gpu_leave(before);
     if (status != DUKD_DONE) return status;
     e->recording = ++e->recorded;
     return DUKD_DONE;
@@ -33,14 +31,13 @@ static int record_begin(void *engine, dukd_failure *f) {
 
 static int record_end(void *engine, void **out, dukd_failure *f) {
     gpu_engine *e = engine;
-    int before;
     cudaGraph_t graph = NULL;
     gpu_recording *r = out ? calloc(1, sizeof *r) : NULL;
     if (!e->recording) {
         free(r);
         return dukd_fail(f, DUKD_MISUSED, "no step is recorded");
     }
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     /* Ended in any case: a stream that is captured is of no use. */
     const int ended =
         gpu_check((int)cudaStreamEndCapture(e->stream, &graph), "recording a step", out ? f : NULL);
@@ -58,7 +55,6 @@ static int record_end(void *engine, void **out, dukd_failure *f) {
         r = NULL;
     }
     let_go(e);
-    gpu_leave(before);
     free(r);
     return out ? status : DUKD_DONE;
 }
@@ -66,28 +62,23 @@ static int record_end(void *engine, void **out, dukd_failure *f) {
 static int record_replay(void *engine, void *recording, dukd_failure *f) {
     gpu_engine *e = engine;
     const gpu_recording *r = recording;
-    int before;
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     if (status != DUKD_DONE) return status;
     e->changes++;   /* the step may change weights */
     e->kept = NULL; /* and its forwards have been in the arena */
-    status = gpu_check((int)cudaGraphLaunch(r->graph, e->stream), "replaying a step", f);
-    gpu_leave(before);
-    return status;
+    return gpu_check((int)cudaGraphLaunch(r->graph, e->stream), "replaying a step", f);
 }
 
 static void record_free(void *engine, void *recording) {
     gpu_engine *e = engine;
     gpu_recording *r = recording;
-    int before;
     if (!r) return;
-    (void)gpu_enter(e, &before, NULL);
+    (void)gpu_enter(e, NULL);
     if (cudaStreamSynchronize(e->stream) != cudaSuccess) (void)cudaGetLastError();
     if (cudaGraphExecDestroy(r->graph) != cudaSuccess) (void)cudaGetLastError();
     free(r);
     e->recordings--;
     let_go(e);
-    gpu_leave(before);
 }
 
 const dukd_recording_ops gpu_recording_ops = {

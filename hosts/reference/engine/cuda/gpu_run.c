@@ -224,15 +224,13 @@ int gpu_forward(void *program, int32_t images, const float *input, float *const 
     gpu_program *p = program;
     gpu_engine *e = p->network->engine;
     const run r = {.program = p, .images = images, .input = input, .outputs = outputs};
-    int before;
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     if (status != DUKD_DONE) return status;
     p->drops = drops;
     if (p->plan.purpose == DUKD_TRAIN) e->kept = NULL;
     status = gpu_reserve_for(p, f);
     if (status == DUKD_DONE) status = run_range(&r, 0, p->plan.forward_steps, NULL, f);
     if (p->plan.purpose == DUKD_TRAIN && status == DUKD_DONE) e->kept = p;
-    gpu_leave(before);
     return status;
 }
 
@@ -245,8 +243,7 @@ int gpu_backward(void *program, const float *const *d_outputs, float *d_weights,
                    .d_outputs = d_outputs,
                    .d_weights = d_weights,
                    .d_input = d_input};
-    int before;
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     if (status != DUKD_DONE) return status;
     if (e->kept != p)
         status = dukd_fail(f, DUKD_MISUSED, "backward without its forward: a recorded step ran in between");
@@ -254,6 +251,5 @@ int gpu_backward(void *program, const float *const *d_outputs, float *d_weights,
         status = gpu_reserve_for(p, f);
     if (status == DUKD_DONE) status = run_range(&r, p->plan.forward_steps, p->plan.step_count, listener, f);
     e->kept = NULL;
-    gpu_leave(before);
     return status;
 }

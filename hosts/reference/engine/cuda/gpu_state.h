@@ -130,9 +130,8 @@ typedef struct gpu_program {
 int gpu_look(int *devices, dukd_failure *f);
 /* DUKD_DONE for cudaSuccess (0); else a failure that says what could not be done. */
 int gpu_check(int status, const char *what, dukd_failure *f);
-/* Makes the engine's device the thread's current one; *before: what to give to gpu_leave, which puts it back. */
-int gpu_enter(const gpu_engine *e, int *before, dukd_failure *f);
-void gpu_leave(int before);
+/* Makes the engine's device the thread's current one, and leaves it so: to make another one current again would make a context there. */
+int gpu_enter(const gpu_engine *e, dukd_failure *f);
 
 /* ---- gpu_memory.c: counted device memory; the engine's device is current ---- */
 

@@ -9,7 +9,7 @@
 typedef struct {
     int64_t bytes;
     void *pinned, *device;
-    cudaEvent_t sent, taken; /* out of `pinned`, or into it; out of `device` */
+    cudaEvent_t sent, taken; /* out of `pinned`, or into it; nobody reads `device` any more */
 } transfer;
 
 static int make_event(cudaEvent_t *out, dukd_failure *f) {
@@ -22,24 +22,21 @@ static int make_event(cudaEvent_t *out, dukd_failure *f) {
 static void destroy(void *engine, void *state) {
     gpu_engine *e = engine;
     transfer *t = state;
-    int before;
     if (!t) return;
-    (void)gpu_enter(e, &before, NULL);
+    (void)gpu_enter(e, NULL);
     if (t->sent && cudaEventSynchronize(t->sent) != cudaSuccess) (void)cudaGetLastError();
     if (t->taken && cudaEventSynchronize(t->taken) != cudaSuccess) (void)cudaGetLastError();
     if (t->sent && cudaEventDestroy(t->sent) != cudaSuccess) (void)cudaGetLastError();
     if (t->taken && cudaEventDestroy(t->taken) != cudaSuccess) (void)cudaGetLastError();
     if (t->device) gpu_array_give(e, t->device);
     if (t->pinned && cudaFreeHost(t->pinned) != cudaSuccess) (void)cudaGetLastError();
-    gpu_leave(before);
     free(t);
 }
 
 static int create(gpu_engine *e, int64_t bytes, const char *what, int is_feed, void **out, dukd_failure *f) {
-    int before;
     transfer *t = calloc(1, sizeof *t);
     if (!t) return dukd_fail_memory(f, what, sizeof *t);
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     if (status != DUKD_DONE) {
         free(t);
         return status;
@@ -51,6 +48,9 @@ static int create(gpu_engine *e, int64_t bytes, const char *what, int is_feed, v
     if (status == DUKD_DONE) status = make_event(&t->sent, f);
     if (status == DUKD_DONE && is_feed) status = make_event(&t->taken, f);
     if (status == DUKD_DONE && is_feed) status = gpu_array_take(e, bytes, what, &t->device, f);
+    /* Who had the array before may still have work in the engine's stream. */
+    if (status == DUKD_DONE && is_feed)
+        status = gpu_check((int)cudaEventRecord(t->taken, e->stream), "recording an event", f);
     cudaStream_t copies = NULL;
     if (status == DUKD_DONE && is_feed && !e->copies) {
         status = gpu_check((int)cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking),
@@ -61,7 +61,6 @@ static int create(gpu_engine *e, int64_t bytes, const char *what, int is_feed, v
         destroy(e, t);
     else
         *out = t;
-    gpu_leave(before);
     return status;
 }
 
@@ -75,11 +74,9 @@ static int report_create(void *engine, int64_t bytes, const char *what, void **o
 
 static int feed_room(void *engine, void *feed, void **out, dukd_failure *f) {
     const transfer *t = feed;
-    int before;
-    int status = gpu_enter(engine, &before, f);
+    int status = gpu_enter(engine, f);
     if (status != DUKD_DONE) return status;
     status = gpu_check((int)cudaEventSynchronize(t->sent), "waiting for a batch on its way", f);
-    gpu_leave(before);
     *out = t->pinned;
     return status;
 }
@@ -87,8 +84,7 @@ static int feed_room(void *engine, void *feed, void **out, dukd_failure *f) {
 static int feed_send(void *engine, void *feed, dukd_failure *f) {
     const gpu_engine *e = engine;
     const transfer *t = feed;
-    int before;
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     if (status != DUKD_DONE) return status;
     status = gpu_check((int)cudaStreamWaitEvent(e->copies, t->taken, 0), "ordering a batch's copy", f);
     if (status == DUKD_DONE)
@@ -97,16 +93,14 @@ static int feed_send(void *engine, void *feed, dukd_failure *f) {
             "sending a batch", f);
     if (status == DUKD_DONE)
         status = gpu_check((int)cudaEventRecord(t->sent, e->copies), "recording an event", f);
-    gpu_leave(before);
     return status;
 }
 
 static int feed_take(void *engine, void *feed, void *to, dukd_failure *f) {
     const gpu_engine *e = engine;
     const transfer *t = feed;
-    int before;
     if (e->recording) return dukd_fail(f, DUKD_FAILED, "a batch is taken inside of a recorded step");
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     if (status != DUKD_DONE) return status;
     status = gpu_check((int)cudaStreamWaitEvent(e->stream, t->sent, 0), "ordering a batch's copy", f);
     if (status == DUKD_DONE)
@@ -115,33 +109,28 @@ static int feed_take(void *engine, void *feed, void *to, dukd_failure *f) {
             "taking a batch", f);
     if (status == DUKD_DONE)
         status = gpu_check((int)cudaEventRecord(t->taken, e->stream), "recording an event", f);
-    gpu_leave(before);
     return status;
 }
 
 static int report_send(void *engine, void *report, const void *from, dukd_failure *f) {
     const gpu_engine *e = engine;
     const transfer *t = report;
-    int before;
     if (e->recording) return dukd_fail(f, DUKD_FAILED, "a report is sent inside of a recorded step");
-    int status = gpu_enter(e, &before, f);
+    int status = gpu_enter(e, f);
     if (status != DUKD_DONE) return status;
     status =
         gpu_check((int)cudaMemcpyAsync(t->pinned, from, (size_t)t->bytes, cudaMemcpyDeviceToHost, e->stream),
                   "sending a report", f);
     if (status == DUKD_DONE)
         status = gpu_check((int)cudaEventRecord(t->sent, e->stream), "recording an event", f);
-    gpu_leave(before);
     return status;
 }
 
 static int report_read(void *engine, void *report, void *to_host, dukd_failure *f) {
     const transfer *t = report;
-    int before;
-    int status = gpu_enter(engine, &before, f);
+    int status = gpu_enter(engine, f);
     if (status != DUKD_DONE) return status;
     status = gpu_check((int)cudaEventSynchronize(t->sent), "waiting for a report", f);
-    gpu_leave(before);
     if (status == DUKD_DONE) memcpy(to_host, t->pinned, (size_t)t->bytes);
     return status;
 }
