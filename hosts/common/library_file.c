@@ -42,8 +42,7 @@ int dukd_library_file_check(const char *path, dukd_failure *f) {
     if (fstat(fd, &st) || !S_ISREG(st.st_mode)) goto done;
     if (pread(fd, &header, sizeof header, 0) != (ssize_t)sizeof header ||
         memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
-        status = dukd_fail(f, DUKD_FAILED, "%s: is no plugin: not a shared library (its first bytes say so)",
-                           path);
+        status = dukd_fail(f, DUKD_FAILED, "%s: is not a shared library (its first bytes say so)", path);
     else if (header.e_phentsize ==
              sizeof(ElfW(Phdr))) /* another machine's file is refused by dlopen, with its reason */
         status = check_segments(path, fd, &header, (long long)st.st_size, f);

@@ -29,6 +29,15 @@ bool needs_device(cudnnBackendDescriptorType_t type) {
            type == CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR || type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR;
 }
 
+/* The real parts, before the real library looks for them where the doubles are. */
+void open_parts(void *library) {
+    const std::string path = DOUBLES_REAL_CUDNN, folder = path.substr(0, path.rfind('/') + 1);
+    Lmid_t space = LM_ID_BASE;
+    if (dlinfo(library, RTLD_DI_LMID, &space) != 0) return;
+    for (const char *part : {"graph", "ops", "engines_precompiled", "engines_runtime_compiled", "heuristic"})
+        (void)dlmopen(space, (folder + "libcudnn_" + part + ".so.9").c_str(), RTLD_NOW | RTLD_LOCAL);
+}
+
 } // namespace
 
 const real_functions *real() {
@@ -41,6 +50,7 @@ const real_functions *real() {
             fprintf(stderr, "the real cuDNN cannot be opened: %s\n", dlerror());
             return false;
         }
+        open_parts(library);
         return find(library, "cudnnBackendCreateDescriptor", &functions.create) &&
                find(library, "cudnnBackendDestroyDescriptor", &functions.destroy) &&
                find(library, "cudnnBackendSetAttribute", &functions.set) &&
@@ -215,6 +225,12 @@ extern "C" {
 
 size_t CUDNNWINAPI cudnnGetVersion(void) {
     return CUDNN_VERSION;
+}
+
+/* DOUBLES_CUDNN_CUDA in the environment: another version of CUDA that it was built for. */
+size_t CUDNNWINAPI cudnnGetCudartVersion(void) {
+    const char *told = getenv("DOUBLES_CUDNN_CUDA");
+    return told != nullptr ? strtoul(told, nullptr, 10) : 13000;
 }
 
 const char *CUDNNWINAPI cudnnGetErrorString(cudnnStatus_t status) {

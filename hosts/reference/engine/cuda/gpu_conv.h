@@ -17,8 +17,9 @@ typedef struct gpu_conv gpu_conv;
 /* Opens cuDNN 9 and cuBLASLt (beside this module first, then as the loader finds them) and makes their handles on the current device.
  * A library that is missing, too old, of another major version, or lacks a function: a message that names it and says what to install. */
 int gpu_libraries_open(gpu_libraries **out, void *stream, dukd_failure *f);
-void gpu_libraries_close(gpu_libraries *l);                              /* NULL allowed */
-void gpu_libraries_text(const gpu_libraries *l, char *out, size_t room); /* "cuDNN 9.13.1, cuBLASLt 13.1" */
+void gpu_libraries_close(gpu_libraries *l); /* NULL allowed */
+void gpu_libraries_text(const gpu_libraries *l, char *out,
+                        size_t room); /* "cuDNN 9.13.1, cuBLASLt 13.1, no NVRTC" */
 
 typedef enum {
     GPU_CONV_FORWARD,          /* out = act(conv(x, w) + bias) + addend; see below */

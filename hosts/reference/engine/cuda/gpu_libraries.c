@@ -15,6 +15,7 @@
 
 static const gpu_library_function cudnn_functions[] = {
     CUDNN(cudnnGetVersion),
+    CUDNN(cudnnGetCudartVersion),
     CUDNN(cudnnGetErrorString),
     CUDNN(cudnnGetLastErrorString),
     CUDNN(cudnnCreate),
@@ -46,6 +47,14 @@ static const gpu_library_function lt_functions[] = {
     {NULL, 0},
 };
 
+/* libcudnn.so.9 itself is little more than names: these do the work. */
+static const char *const cudnn_parts[] = {"libcudnn_graph.so.9",
+                                          "libcudnn_ops.so.9",
+                                          "libcudnn_engines_precompiled.so.9",
+                                          "libcudnn_engines_runtime_compiled.so.9",
+                                          "libcudnn_heuristic.so.9",
+                                          NULL};
+
 /* The first function of its table is the version's. */
 typedef struct {
     gpu_library library;
@@ -59,22 +68,37 @@ static const library_kind cudnn_library = {
                 .install = "install cuDNN 9 (NVIDIA's package cudnn9-cuda-13 or -12, or the Python package "
                            "nvidia-cudnn-cu13)",
                 .majors = {9},
-                .others = {8, 10}},
+                .others = {8, 10},
+                .parts = cudnn_parts},
     .oldest = 90000,
     .after_newest = 100000,
     .functions = cudnn_functions,
 };
-static const library_kind lt_library = {
-    .library = {.title = "cuBLASLt",
-                .stem = "libcublasLt.so",
-                .install =
-                    "install cuBLAS of CUDA 13 or 12 (NVIDIA's package libcublas-13-0, or the Python package "
-                    "nvidia-cublas)",
-                .majors = {13, 12},
-                .others = {11, 14}},
-    .oldest = 120000,
-    .after_newest = 140000,
-    .functions = lt_functions,
+/* By the CUDA that cuDNN was built for: cuDNN opens the same one, and ends the process where it is missing. */
+static const library_kind lt_libraries[] = {
+    {
+        .library = {.title = "cuBLASLt",
+                    .stem = "libcublasLt.so",
+                    .install = "install cuBLAS of CUDA 13, for which cuDNN is built (NVIDIA's package "
+                               "libcublas-13-0, or the Python package nvidia-cublas)",
+                    .majors = {13},
+                    .others = {12, 14}},
+        .oldest = 130000,
+        .after_newest = 140000,
+        .functions = lt_functions,
+    },
+    {
+        .library = {.title = "cuBLASLt",
+                    .stem = "libcublasLt.so",
+                    .install =
+                        "install cuBLAS of CUDA 12, for which cuDNN is built (NVIDIA's package "
+                        "libcublas-12-9, or the Python package nvidia-cublas-cu12), or cuDNN for CUDA 13",
+                    .majors = {12},
+                    .others = {13, 11}},
+        .oldest = 120000,
+        .after_newest = 130000,
+        .functions = lt_functions,
+    },
 };
 
 /* Both libraries count major * 10000 + minor * 100 + patch, and counted major * 1000 before cuDNN 9 and cuBLAS 12. */
@@ -95,8 +119,9 @@ static int check_version(const library_kind *k, size_t version, dukd_failure *f)
     return DUKD_DONE;
 }
 
-/* The version's function alone, for of another version the rest may rightly be missing. */
-static int open_checked(gpu_libraries *l, size_t *version, const library_kind *k, dukd_failure *f) {
+/* The version's function alone, for of another version the rest may rightly be missing. The folder, or NULL, gets where it lies. */
+static int open_checked(gpu_libraries *l, size_t *version, const library_kind *k, char *folder, size_t room,
+                        dukd_failure *f) {
     void *library;
     int status = gpu_library_open(&library, &k->library, f);
     if (status != DUKD_DONE) return status;
@@ -108,8 +133,27 @@ static int open_checked(gpu_libraries *l, size_t *version, const library_kind *k
         status = check_version(k, *version, f);
     }
     if (status == DUKD_DONE) status = gpu_library_take(l, library, &k->library, k->functions, f);
+    if (folder != NULL) gpu_library_folder(library, folder, room);
     dlclose(library);
     return status;
+}
+
+/* What cuDNN opens besides its parts, before it does. */
+static int open_beside(gpu_libraries *l, const char *folder, dukd_failure *f) {
+    char name[64];
+    l->cuda = (int32_t)(l->cudnn.cudnnGetCudartVersion() / 1000);
+    for (size_t i = 0; i < sizeof lt_libraries / sizeof *lt_libraries; i++) {
+        library_kind k = lt_libraries[i];
+        if (k.library.majors[0] != l->cuda) continue;
+        k.library.near = folder;
+        (void)snprintf(name, sizeof name, "libnvrtc.so.%d", (int)l->cuda);
+        l->has_nvrtc = gpu_library_load(name, folder);
+        return open_checked(l, &l->lt_version, &k, NULL, 0, f);
+    }
+    char text[32];
+    version_text(l->cudnn_version, text);
+    return dukd_fail(f, DUKD_FAILED, "cuDNN %s is built for CUDA %d, which the CUDA engine does not know: %s",
+                     text, (int)l->cuda, cudnn_library.library.install);
 }
 
 static int make_handles(gpu_libraries *l, dukd_failure *f) {
@@ -146,8 +190,9 @@ int gpu_libraries_open(gpu_libraries **out, void *stream, dukd_failure *f) {
     gpu_libraries *l = calloc(1, sizeof *l);
     if (l == NULL) return dukd_fail_memory(f, "the CUDA libraries' table", sizeof *l);
     l->stream = stream;
-    int status = open_checked(l, &l->cudnn_version, &cudnn_library, f);
-    if (status == DUKD_DONE) status = open_checked(l, &l->lt_version, &lt_library, f);
+    char folder[4096] = "";
+    int status = open_checked(l, &l->cudnn_version, &cudnn_library, folder, sizeof folder, f);
+    if (status == DUKD_DONE) status = open_beside(l, folder, f);
     if (status == DUKD_DONE) status = make_handles(l, f);
     if (status != DUKD_DONE) {
         gpu_libraries_close(l);
@@ -168,5 +213,5 @@ void gpu_libraries_text(const gpu_libraries *l, char *out, size_t room) {
     char cudnn[32], lt[32];
     version_text(l->cudnn_version, cudnn);
     version_text(l->lt_version, lt);
-    (void)snprintf(out, room, "cuDNN %s, cuBLASLt %s", cudnn, lt);
+    (void)snprintf(out, room, "cuDNN %s, cuBLASLt %s%s", cudnn, lt, l->has_nvrtc ? "" : ", no NVRTC");
 }

@@ -12,6 +12,7 @@
 
 typedef struct {
     GPU_FUNCTION(cudnnGetVersion);
+    GPU_FUNCTION(cudnnGetCudartVersion);
     GPU_FUNCTION(cudnnGetErrorString);
     GPU_FUNCTION(cudnnGetLastErrorString);
     GPU_FUNCTION(cudnnCreate);
@@ -49,6 +50,8 @@ struct gpu_libraries {
     cublasLtHandle_t lt_handle;
     void *stream;
     size_t cudnn_version, lt_version; /* as the libraries say them */
+    int32_t cuda;                     /* major version of CUDA that cuDNN was built for */
+    int32_t has_nvrtc;                /* with which cuDNN compiles engines of its own */
 };
 
 #endif
