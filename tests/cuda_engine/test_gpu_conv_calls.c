@@ -11,6 +11,7 @@
 #include "conv_reference.h"
 #include "doubles/doubles.h"
 #include "emulation.h"
+#include "engine/cuda/gpu_conv_state.h"
 
 /* A 3 x 3 convolution is cuDNN's, a 1 x 1 cuBLASLt's. */
 static gpu_conv_spec spec_of(gpu_conv_kind kind, int32_t side, dukd_type type) {
@@ -269,7 +270,7 @@ static void test_capture(void **state) {
 /* As much as there is is asked for in one call, and TF32 only where it may be. */
 static void test_choices(void **state) {
     (void)state;
-    enum { FIRST_TENSOR_CORE = 7, FIRST_PLAIN = 8, FALLBACK = 9 }; /* cudnn_heuristics.cpp */
+    enum { FIRST_TENSOR_CORE = 8, FIRST_PLAIN = 9, FALLBACK = 10 }; /* cudnn_heuristics.cpp */
     static const struct {
         gpu_conv_kind kind;
         int32_t side;
@@ -282,6 +283,7 @@ static void test_choices(void **state) {
         {GPU_CONV_FORWARD, 3, DUKD_TYPE_BF16, 0, DOUBLES_NO_MIXED_BIAS, 1, 0, 4, FIRST_TENSOR_CORE, 0, 0},
         {GPU_CONV_FORWARD, 3, DUKD_TYPE_F32, 0, DOUBLES_NO_FUSED_ADDEND, 1, 0, 3, FIRST_PLAIN, 0, 0},
         {GPU_CONV_FORWARD, 3, DUKD_TYPE_F32, 0, DOUBLES_NO_FUSION, 1, 0, 1, FIRST_PLAIN, 0, 0},
+        {GPU_CONV_FORWARD, 3, DUKD_TYPE_F32, 0, DOUBLES_NO_POINTWISE, 1, 0, 1, FIRST_PLAIN, 0, 0},
         {GPU_CONV_FORWARD, 3, DUKD_TYPE_F32, 0, DOUBLES_NO_HEURISTICS, 1, 0, 4, FALLBACK, 0, 0},
         {GPU_CONV_FORWARD, 1, DUKD_TYPE_F32, 0, 0, 0, 1, 0, 0, CUBLASLT_EPILOGUE_RELU_BIAS,
          CUBLAS_COMPUTE_32F},
@@ -323,6 +325,90 @@ static void test_choices(void **state) {
         unmake(&t);
     }
     doubles_reset();
+}
+
+/* Engines that are named are not taken, nor those with faults on a device like this; what is done in one call can be less. */
+static void test_avoided(void **state) {
+    (void)state;
+    static const struct {
+        gpu_conv_kind kind;
+        const char *avoid;
+        int32_t engine, operations, adds;
+    } wanted[] = {
+        {GPU_CONV_FORWARD, NULL, 9, 3, 0},
+        {GPU_CONV_FORWARD, "forward:9", 10, 3, 0},
+        {GPU_CONV_FORWARD, "forward:90,data:9,weights:9,forward:", 9, 3, 0},
+        {GPU_CONV_FORWARD, "data:1,forward:9", 10, 3, 0},
+        {GPU_CONV_FORWARD, "fusion", 9, 1, 0},
+        {GPU_CONV_FORWARD, "sums", 9, 3, 0},
+        {GPU_CONV_DATA_GRADIENT, "fusion", 9, 1, 1},
+        {GPU_CONV_DATA_GRADIENT, "data:9", 10, 1, 1},
+        {GPU_CONV_DATA_GRADIENT, "sums", 9, 1, 0},
+        {GPU_CONV_WEIGHTS_GRADIENT, "weights:9,sums", 10, 1, 0},
+    };
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        gpu_conv_spec s = spec_of(wanted[i].kind, 3, DUKD_TYPE_F32);
+        s.has_bias = s.kind == GPU_CONV_FORWARD;
+        s.act = s.has_bias ? DUKD_ACT_RELU : DUKD_ACT_NONE;
+        s.has_addend = s.kind == GPU_CONV_DATA_GRADIENT;
+        fixture t = make(&s);
+        dukd_failure f = {0};
+        doubles_reset();
+        if (wanted[i].avoid != NULL) setenv("DUKD_CUDNN_AVOID", wanted[i].avoid, 1);
+        if (whole(&s, &t, &f) != DUKD_DONE) fail_msg("%s: %s", wanted[i].avoid, f.message);
+        unsetenv("DUKD_CUDNN_AVOID");
+        const doubles_log log = doubles_executed();
+        if (log.engine != wanted[i].engine || log.operations != wanted[i].operations ||
+            log.adds != wanted[i].adds)
+            fail_msg("%s: %d operations by engine %d, adds: %d", wanted[i].avoid, log.operations, log.engine,
+                     log.adds);
+        check(&s, &t, wanted[i].avoid);
+        unmake(&t);
+    }
+}
+
+static void test_faults(void **state) {
+    (void)state;
+    static const struct {
+        gpu_conv_kind kind;
+        int64_t engine;
+        int32_t capability;
+        size_t cudnn, lt;
+        bool avoided;
+    } known[] = {
+        {GPU_CONV_FORWARD, 5, 86, 92301, 130000, true},
+        {GPU_CONV_FORWARD, 5, 86, 92400, 130000, false},
+        {GPU_CONV_FORWARD, 5, 86, 91900, 130000, false},
+        {GPU_CONV_FORWARD, 5, 80, 92301, 130000, false},
+        {GPU_CONV_FORWARD, 6, 86, 92301, 130000, false},
+        {GPU_CONV_DATA_GRADIENT, 5, 86, 92301, 130000, false},
+        {GPU_CONV_WEIGHTS_GRADIENT, 58, 120, 91900, 130500, true},
+        {GPU_CONV_FORWARD, 63, 120, 92400, 120900, true},
+        {GPU_CONV_FORWARD, 63, 120, 92400, 130601, false},
+        {GPU_CONV_FORWARD, 63, 100, 92400, 130000, false},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const gpu_libraries l = {
+            .capability = known[i].capability, .cudnn_version = known[i].cudnn, .lt_version = known[i].lt};
+        if (gpu_avoids_engine(&l, known[i].kind, known[i].engine) != known[i].avoided)
+            fail_msg("case %zu", i);
+    }
+}
+
+/* However large a convolution is, its workspace has a limit that a device has beside it. */
+static void test_workspace(void **state) {
+    (void)state;
+    dukd_failure f = {0};
+    gpu_libraries *l = NULL;
+    gpu_conv *c = NULL;
+    gpu_conv_spec s = spec_of(GPU_CONV_FORWARD, 3, DUKD_TYPE_F32);
+    s.in_channels = s.out_channels = 64;
+    s.height = s.width = 2048;
+    assert_int_equal(gpu_libraries_open(&l, gpu_stream(), &f), DUKD_DONE);
+    assert_int_equal(gpu_conv_create(&c, l, &s, &f), DUKD_DONE);
+    assert_true(gpu_conv_workspace(c) <= (int64_t)1 << 30);
+    gpu_conv_destroy(c);
+    gpu_libraries_close(l);
 }
 
 static void refused(gpu_libraries *l, const gpu_conv_spec *s, const char *part) {
@@ -399,9 +485,11 @@ static void test_doubles_refuse(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_failures), cmocka_unit_test(test_launch_failures),
-        cmocka_unit_test(test_capture),  cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_bad),      cmocka_unit_test(test_doubles_refuse),
+        cmocka_unit_test(test_failures),       cmocka_unit_test(test_launch_failures),
+        cmocka_unit_test(test_capture),        cmocka_unit_test(test_avoided),
+        cmocka_unit_test(test_faults),         cmocka_unit_test(test_workspace),
+        cmocka_unit_test(test_choices),        cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_doubles_refuse),
     };
     return GPU_RUN(gpu_load_elements, tests);
 }

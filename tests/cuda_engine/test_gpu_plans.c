@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "doubles/doubles.h"
+#include "emulation.h"
 #include "engine/cuda/gpu_conv.h"
 
 #include <cudnn.h>
@@ -230,6 +231,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     gpu_open(gpu_load_elements);
+    emulation_capability(the_device->capability / 10);
     dukd_failure f = {0};
     char why[512] = "";
     if (gpu_libraries_open(&libraries, gpu_stream(), &f) != DUKD_DONE) {

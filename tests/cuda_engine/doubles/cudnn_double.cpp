@@ -196,6 +196,9 @@ static cudnnStatus_t set(node &n, cudnnBackendAttributeName_t name, cudnnBackend
 
 static cudnnStatus_t finalize(node &n) {
     if (n.finalized) return refuse(CUDNN_STATUS_BAD_PARAM, "finalized twice");
+    if (n.type == CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR &&
+        (doubles_refused() & DOUBLES_NO_POINTWISE) != 0)
+        return refuse(CUDNN_STATUS_NOT_SUPPORTED, "an operation that this version does not know");
     const std::string wrong = check(n);
     if (!wrong.empty()) return refuse(CUDNN_STATUS_BAD_PARAM, wrong);
     note(n, "finalized");

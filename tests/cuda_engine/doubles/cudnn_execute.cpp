@@ -267,6 +267,9 @@ cudnnStatus_t execute(cudaStream_t stream, const node_ref &plan, const node_ref 
     log->graphs++;
     log->operations = static_cast<int32_t>(children(*job->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS));
     log->engine = plan->config;
+    conv_parts parts;
+    const node_ref first = child(*job->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS);
+    log->adds = first != nullptr && read_conv(*first, &parts) && parts.beta != 0;
     return emulation_enqueue(stream, run, release, job.release()) == 0
                ? CUDNN_STATUS_SUCCESS
                : refuse(CUDNN_STATUS_EXECUTION_FAILED, "the stream is not one of this device");

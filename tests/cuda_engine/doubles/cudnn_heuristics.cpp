@@ -17,6 +17,7 @@ const engine_kind engines[] = {
     {{CUDNN_NUMERICAL_NOTE_FFT}, 0, true},
     {{CUDNN_NUMERICAL_NOTE_WINOGRAD, CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6}, 0, true},
     {{}, int64_t(1) << 40, true}, /* too much workspace */
+    {{}, int64_t(3) << 29, true}, /* the same for the largest convolutions */
     {{}, 0, false},               /* a proposal that makes no plan */
     {{CUDNN_NUMERICAL_NOTE_TENSOR_CORE}, 4096, true},
     {{CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP}, 1000, true},
@@ -213,6 +214,13 @@ cudnnStatus_t get_of_heuristics(const node &n, cudnnBackendAttributeName_t name,
         *count = static_cast<int64_t>(notes.size());
         for (int64_t i = 0; i < *count && i < room; i++)
             static_cast<cudnnBackendNumericalNote_t *>(out)[i] = notes[static_cast<size_t>(i)];
+        return CUDNN_STATUS_SUCCESS;
+    }
+    if (n.type == CUDNN_BACKEND_ENGINE_DESCRIPTOR && name == CUDNN_ATTR_ENGINE_GLOBAL_INDEX) {
+        *count = 1;
+        int64_t index = n.config < 0 ? engine_count - 1 : n.config;
+        if (n.real != nullptr) (void)real()->get(n.real, name, CUDNN_TYPE_INT64, 1, count, &index);
+        memcpy(out, &index, sizeof index);
         return CUDNN_STATUS_SUCCESS;
     }
     if (n.type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR &&

@@ -30,6 +30,7 @@ enum {
     DOUBLES_NO_MIXED_BIAS = 128, /* an f32 bias for a bf16 output */
     DOUBLES_NO_DEVICE = 256,     /* no handles */
     DOUBLES_NO_NARROW = 512,     /* weights' gradients in bf16 by cuDNN */
+    DOUBLES_NO_POINTWISE = 1024, /* cuDNN does not know what follows a convolution */
 };
 DOUBLES_EXPORT void doubles_refuse(int32_t what);
 
@@ -49,6 +50,7 @@ typedef struct {
     int32_t engine;     /* of the last graph, see cudnn_heuristics.cpp */
     int32_t epilogue;   /* of the last product: cublasLtEpilogue_t */
     int32_t compute;    /* cublasComputeType_t */
+    int32_t adds;       /* whether the last graph adds to a gradient */
 } doubles_log;
 DOUBLES_EXPORT doubles_log doubles_executed(void);
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ALIGNMENT = 256 };
+enum { ALIGNMENT = 256, LEAST_WORKSPACE = 64 << 20, MOST_WORKSPACE = 1 << 30 };
 
 struct gpu_conv {
     gpu_libraries *l;
@@ -103,6 +103,11 @@ static int with_bias(gpu_conv_call *calls, int count, const gpu_conv_call *call)
 /* From the most that one call may do to the bare convolution; a product of cuBLASLt before a graph of cuDNN's. */
 static int ask_all(gpu_conv *c, const gpu_conv_call *full, gpu_refusal *why, dukd_failure *f) {
     gpu_conv_call calls[5], less = *full;
+    if (gpu_avoids(c->l, full->spec.kind == GPU_CONV_FORWARD ? "fusion" : "sums")) {
+        less.bias = less.addend = 0;
+        less.act = DUKD_ACT_NONE;
+        full = &less;
+    }
     int count = with_bias(calls, 0, full);
     if (full->addend && (full->bias || full->act != DUKD_ACT_NONE)) {
         less.addend = 0;
@@ -164,9 +169,12 @@ int gpu_conv_create(gpu_conv **out, gpu_libraries *l, const gpu_conv_spec *spec,
         .tf32 = spec->tf32,
     };
     /* A few times what the convolution reads and writes, as Winograd's transforms and sums in parts need: small beside what a network
-     * keeps. At least 64 MiB, for the smallest ones. */
+     * keeps. At least 64 MiB, for the smallest ones; at most 1 GiB, which a device of 8 GiB still has beside a large image. Not what is
+     * free now: the same engine is to be taken from run to run. */
     const int64_t traffic = 4 * (x_bytes(spec, spec->type) + out_bytes(&full, spec->type));
-    full.workspace_limit = traffic > (64 << 20) ? traffic : 64 << 20;
+    full.workspace_limit = traffic < LEAST_WORKSPACE  ? LEAST_WORKSPACE
+                           : traffic > MOST_WORKSPACE ? MOST_WORKSPACE
+                                                      : traffic;
     gpu_refusal why = {""};
     status = ask_all(c, &full, &why, f);
     /* No kernel that gives f32 for bf16 operands, as with cuDNN's compiled ones: rounded to bf16 when it has been added up. If not that

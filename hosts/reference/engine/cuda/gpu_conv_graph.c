@@ -19,6 +19,7 @@ struct gpu_graph {
     int32_t kept_count, tensor_count;
     int64_t tensors[MAX_TENSORS]; /* ids of those in memory */
     int64_t workspace;
+    int64_t engine; /* its number */
 };
 
 /* Makes descriptors until a call fails; from then on does nothing. */
@@ -326,14 +327,18 @@ static int allowed(const gpu_conv_call *c, const cudnnBackendNumericalNote_t *no
 
 static int config_allowed(maker *m, cudnnBackendDescriptor_t config) {
     cudnnBackendNumericalNote_t notes[MAX_NOTES];
+    int64_t index = -1;
     cudnnBackendDescriptor_t engine = create(m, CUDNN_BACKEND_ENGINE_DESCRIPTOR, "engine");
     (void)get(m, config, CUDNN_ATTR_ENGINECFG_ENGINE, "engine of a configuration",
               CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &engine);
     int64_t count = get(m, engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, "numerical notes of an engine",
                         CUDNN_TYPE_NUMERICAL_NOTE, MAX_NOTES, notes);
     if (count > MAX_NOTES) count = MAX_NOTES;
+    (void)get(m, engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, "number of an engine", CUDNN_TYPE_INT64, 1, &index);
     destroy(m->g->l, engine);
-    return m->status == CUDNN_STATUS_SUCCESS && allowed(m->call, notes, count);
+    m->g->engine = index;
+    return m->status == CUDNN_STATUS_SUCCESS && allowed(m->call, notes, count) &&
+           !gpu_avoids_engine(m->g->l, m->call->spec.kind, index);
 }
 
 /* Makes the plan of a configuration, if that can be done within the workspace. */
@@ -386,6 +391,12 @@ static void try_mode(maker *m, cudnnBackendDescriptor_t graph, cudnnBackendHeurM
     destroy(g->l, heuristics);
 }
 
+/* Whether another call may do: this one is not for this cuDNN, which is none of its failures. */
+static int refuses(cudnnStatus_t status) {
+    return (int)status / 1000 == CUDNN_STATUS_BAD_PARAM / 1000 ||
+           (int)status / 1000 == CUDNN_STATUS_NOT_SUPPORTED / 1000;
+}
+
 /* 1: cuDNN refuses; 0: done, or m->status is a failure. */
 static int build(maker *m) {
     cudnnBackendDescriptor_t ops[MAX_OPS];
@@ -394,7 +405,7 @@ static int build(maker *m) {
         create_kept(m, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, "operation graph");
     SET(m, graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &m->g->l->cudnn_handle);
     SET(m, graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, ops);
-    if (m->status != CUDNN_STATUS_SUCCESS) return 0;
+    if (m->status != CUDNN_STATUS_SUCCESS) return refuses(m->status);
     finalize(m, graph, "operation graph");
     if (m->status != CUDNN_STATUS_SUCCESS) return 1;
     static const cudnnBackendHeurMode_t modes[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK};
@@ -403,6 +414,18 @@ static int build(maker *m) {
         try_mode(m, graph, modes[i]);
     }
     return m->g->plan == NULL;
+}
+
+static void tell(const gpu_graph *g, const gpu_conv_call *c) {
+    static const char *const kinds[] = {"forward", "data", "weights"};
+    const gpu_conv_spec *s = &c->spec;
+    (void)fprintf(
+        stderr,
+        "cuDNN: %s, %d x %d x %d x %d to %d, kernel %d, %s%s%s%s%s: engine %lld, workspace of %lld bytes\n",
+        kinds[s->kind], s->images, s->in_channels, s->height, s->width, s->out_channels, s->side,
+        c->type == DUKD_TYPE_F32 ? "f32" : "bf16", c->tf32 ? ", TF32" : "", c->bias ? ", bias" : "",
+        c->act != DUKD_ACT_NONE ? ", activation" : "", c->addend ? ", sum" : "", (long long)g->engine,
+        (long long)g->workspace);
 }
 
 int gpu_graph_create(gpu_graph **out, gpu_libraries *l, const gpu_conv_call *call, gpu_refusal *why,
@@ -414,6 +437,7 @@ int gpu_graph_create(gpu_graph **out, gpu_libraries *l, const gpu_conv_call *cal
     maker m = {.g = g, .call = call, .status = CUDNN_STATUS_SUCCESS};
     const int refused = build(&m);
     if (g->plan != NULL) {
+        if (l->tells) tell(g, call);
         *out = g;
         return DUKD_DONE;
     }

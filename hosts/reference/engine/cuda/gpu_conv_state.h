@@ -2,6 +2,8 @@
 #ifndef DUKD_GPU_CONV_STATE_H
 #define DUKD_GPU_CONV_STATE_H
 
+#include <stdbool.h>
+
 #include "gpu_libraries.h"
 
 /* What a library is asked for: a part of the specification. Tensors that the kind reads have type `type`, what it writes has out_type.
@@ -32,6 +34,12 @@ void gpu_graph_destroy(gpu_graph *g); /* NULL allowed */
 int64_t gpu_graph_workspace(const gpu_graph *g);
 /* The operands of the call: an addend that the call has must not be `out`, but for DATA_GRADIENT, whose operands have none. */
 int gpu_graph_run(gpu_graph *g, const gpu_conv_operands *o, dukd_failure *f);
+
+/* What is avoided: engines of cuDNN with known faults on this device, and what DUKD_CUDNN_AVOID in the environment names, parted by
+ * commas: forward:N, data:N, weights:N are engines (DUKD_CUDNN_TELL prints those that are taken); fusion, sums: graphs that do more than
+ * the convolution, or that add to a gradient. (gpu_faults.c) */
+bool gpu_avoids_engine(const gpu_libraries *l, gpu_conv_kind kind, int64_t engine);
+bool gpu_avoids(const gpu_libraries *l, const char *word);
 
 /* Whether a product of matrices computes it. */
 int gpu_product_fits(const gpu_conv_spec *s);

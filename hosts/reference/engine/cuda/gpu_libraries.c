@@ -2,6 +2,7 @@
 #include "gpu_libraries.h"
 #include "gpu_open.h"
 
+#include <cuda_runtime_api.h>
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -107,12 +108,20 @@ static void version_text(size_t version, char out[32]) {
     (void)snprintf(out, 32, "%zu.%zu.%zu", version / unit, version % unit / 100, version % 100);
 }
 
-static int check_version(const library_kind *k, size_t version, dukd_failure *f) {
+enum { FIRST_FOR_BLACKWELL = 90700 };
+
+static int check_version(const library_kind *k, size_t version, int32_t capability, dukd_failure *f) {
     char text[32];
     version_text(version, text);
     if (version < k->oldest)
         return dukd_fail(f, DUKD_FAILED, "%s %s is too old for the CUDA engine: %s", k->library.title, text,
                          k->library.install);
+    if (k == &cudnn_library && capability >= 100 && version < FIRST_FOR_BLACKWELL)
+        return dukd_fail(
+            f, DUKD_FAILED,
+            "cuDNN %s has nothing for devices of compute capability 10.0 and later, and this one has "
+            "%d.%d: install cuDNN 9.7 or later",
+            text, (int)capability / 10, (int)capability % 10);
     if (version >= k->after_newest)
         return dukd_fail(f, DUKD_FAILED, "%s %s is of a major version that the CUDA engine does not know: %s",
                          k->library.title, text, k->library.install);
@@ -130,7 +139,7 @@ static int open_checked(gpu_libraries *l, size_t *version, const library_kind *k
     memcpy(&get_version, &symbol, sizeof symbol);
     if (get_version != NULL) {
         *version = get_version();
-        status = check_version(k, *version, f);
+        status = check_version(k, *version, l->capability, f);
     }
     if (status == DUKD_DONE) status = gpu_library_take(l, library, &k->library, k->functions, f);
     if (folder != NULL) gpu_library_folder(library, folder, room);
@@ -185,13 +194,31 @@ static int make_handles(gpu_libraries *l, dukd_failure *f) {
     return DUKD_DONE;
 }
 
+static int ask_capability(gpu_libraries *l, dukd_failure *f) {
+    int device = 0, major = 0, minor = 0;
+    cudaError_t status = cudaGetDevice(&device);
+    if (status == cudaSuccess)
+        status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+    if (status == cudaSuccess)
+        status = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+    l->capability = 10 * major + minor;
+    if (status == cudaSuccess) return DUKD_DONE;
+    (void)cudaGetLastError();
+    return dukd_fail(f, DUKD_FAILED, "CUDA: asking for the device's compute capability failed: %s",
+                     cudaGetErrorString(status));
+}
+
 int gpu_libraries_open(gpu_libraries **out, void *stream, dukd_failure *f) {
     *out = NULL;
     gpu_libraries *l = calloc(1, sizeof *l);
     if (l == NULL) return dukd_fail_memory(f, "the CUDA libraries' table", sizeof *l);
     l->stream = stream;
     char folder[4096] = "";
-    int status = open_checked(l, &l->cudnn_version, &cudnn_library, folder, sizeof folder, f);
+    l->avoid = getenv("DUKD_CUDNN_AVOID");
+    l->tells = getenv("DUKD_CUDNN_TELL") != NULL;
+    int status = ask_capability(l, f);
+    if (status == DUKD_DONE)
+        status = open_checked(l, &l->cudnn_version, &cudnn_library, folder, sizeof folder, f);
     if (status == DUKD_DONE) status = open_beside(l, folder, f);
     if (status == DUKD_DONE) status = make_handles(l, f);
     if (status != DUKD_DONE) {

@@ -51,6 +51,9 @@ struct gpu_libraries {
     void *stream;
     size_t cudnn_version, lt_version; /* as the libraries say them */
     int32_t cuda;                     /* major version of CUDA that cuDNN was built for */
+    int32_t capability;               /* ten times the device's compute capability */
+    const char *avoid;                /* DUKD_CUDNN_AVOID, see gpu_conv_state.h; NULL: nothing */
+    int32_t tells;                    /* DUKD_CUDNN_TELL: each choice is printed */
     int32_t has_nvrtc;                /* with which cuDNN compiles engines of its own */
 };
 
