@@ -668,19 +668,21 @@ cudaError_t CUDARTAPI cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t on) {
 }
 
 cudaError_t CUDARTAPI cudaGraphDestroy(cudaGraph_t handle) {
-    CALL;
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    const bool fails = told_to_fail(__func__);
     graph *g = reinterpret_cast<graph *>(handle);
     if (graphs.erase(g) == 0) return give(cudaErrorInvalidValue);
     delete g;
-    return cudaSuccess;
+    return fails ? last_error : cudaSuccess;
 }
 
 cudaError_t CUDARTAPI cudaGraphExecDestroy(cudaGraphExec_t handle) {
-    CALL;
+    std::lock_guard<std::recursive_mutex> guard(lock);
+    const bool fails = told_to_fail(__func__);
     graph *g = reinterpret_cast<graph *>(handle);
     if (executables.erase(g) == 0) return give(cudaErrorInvalidValue);
     delete g;
-    return cudaSuccess;
+    return fails ? last_error : cudaSuccess;
 }
 
 /* ---------------------------------------------------------------- doubles of libraries */

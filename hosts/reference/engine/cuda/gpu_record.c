@@ -29,6 +29,21 @@ static int record_begin(void *engine, dukd_failure *f) {
     return DUKD_DONE;
 }
 
+/* Ends the capture, also where that fails at first: a stream that is captured is of no use. *graph: NULL after a failure. */
+static int end_capture(gpu_engine *e, cudaGraph_t *graph, dukd_failure *f) {
+    enum cudaStreamCaptureStatus still = cudaStreamCaptureStatusNone;
+    *graph = NULL;
+    const int status = gpu_check((int)cudaStreamEndCapture(e->stream, graph), "recording a step", f);
+    if (status == DUKD_DONE) return status;
+    *graph = NULL;
+    if (cudaStreamIsCapturing(e->stream, &still) == cudaSuccess && still == cudaStreamCaptureStatusNone)
+        return status;
+    if (cudaStreamEndCapture(e->stream, graph) == cudaSuccess && *graph) (void)cudaGraphDestroy(*graph);
+    (void)cudaGetLastError();
+    *graph = NULL;
+    return status;
+}
+
 static int record_end(void *engine, void **out, dukd_failure *f) {
     gpu_engine *e = engine;
     cudaGraph_t graph = NULL;
@@ -38,9 +53,7 @@ static int record_end(void *engine, void **out, dukd_failure *f) {
         return dukd_fail(f, DUKD_MISUSED, "no step is recorded");
     }
     int status = gpu_enter(e, f);
-    /* Ended in any case: a stream that is captured is of no use. */
-    const int ended =
-        gpu_check((int)cudaStreamEndCapture(e->stream, &graph), "recording a step", out ? f : NULL);
+    const int ended = end_capture(e, &graph, out ? f : NULL);
     e->recording = 0;
     e->changes++; /* weights that were packed are so in the graph alone */
     e->kept = NULL;
