@@ -50,7 +50,7 @@ static int compile(void *of, dukd_plan_step *step, dukd_failure *f) {
     return DUKD_DONE;
 }
 
-static int never_adds(const dukd_node *n) {
+static int never(const dukd_node *n) {
     (void)n;
     return 0;
 }
@@ -341,7 +341,8 @@ static int32_t run_net(const dukd_graph *g, const char *name, int32_t drops, duk
                                        .gelu_back_again = choices >> 4 & 1,
                                        .begin = begin,
                                        .compile = compile,
-                                       .adds_data_gradient = p.adds ? NULL : never_adds,
+                                       .adds_data_gradient = p.adds ? NULL : never,
+                                       .sums_in_place = choices >> 5 & 1 ? never : NULL,
                                        .reserve = reserve};
     const dukd_exec_spec spec = {.purpose = purpose,
                                  .batch = large ? 1 : BATCH,
@@ -369,7 +370,7 @@ static void test_small(void **state) {
     (void)state;
     for (int i = 0; i < NETS; i++) {
         dukd_graph *g = dukd_test_net(nets[i].type, nets[i].options);
-        for (int32_t choices = 0; choices < 32; choices++)
+        for (int32_t choices = 0; choices < 64; choices++)
             for (int k = 0; k < 4; k++)
                 run_net(g, nets[i].type, nets[i].drops, k & 1 ? DUKD_TRAIN : DUKD_INFER,
                         k & 2 ? DUKD_TYPE_BF16 : DUKD_TYPE_F32, choices, 0);
@@ -382,7 +383,7 @@ static void test_bands(void **state) {
     int32_t banded = 0;
     for (int i = 0; i < NETS; i++) {
         dukd_graph *g = dukd_test_net(nets[i].type, nets[i].options);
-        for (int32_t choices = 0; choices < 32; choices++)
+        for (int32_t choices = 0; choices < 64; choices++)
             for (int k = 0; k < 2; k++)
                 banded += run_net(g, nets[i].type, nets[i].drops, DUKD_INFER,
                                   k ? DUKD_TYPE_BF16 : DUKD_TYPE_F32, choices, 1);

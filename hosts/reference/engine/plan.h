@@ -26,7 +26,7 @@ typedef enum {
                        * data gradient so (`back`); accumulate: out += */
     DUKD_STEP_DATA_GRADIENT, /* out (+)= from a (gradient of the node's value) */
     DUKD_STEP_WEIGHTS_GRADIENT, /* parameters' gradients += from a (source) and b (gradient of the node's value) */
-    DUKD_STEP_RELU,             /* element by element, as all down to CAST: out may be a */
+    DUKD_STEP_RELU,             /* element by element, as all down to ADD: out may be a */
     DUKD_STEP_RELU_BACK,        /* out masked by a */
     DUKD_STEP_GELU,
     DUKD_STEP_GELU_BACK,       /* out *= gelu'(a) */
@@ -66,25 +66,25 @@ typedef struct {
     int32_t channels, height, width;
     dukd_type type;
     dukd_layout layout;
+    int32_t up;   /* resolution relative to the input; 0: none */
     int32_t rows; /* of `height` that the step sees: all, but for bands */
-    /* Bands (plan_bands.c), else 0, 0, 0, 0. */
+    /* Bands (plan_bands.c); 0 without. */
     int32_t banded; /* the buffer holds a band of rows; 0: all rows */
     int32_t halo;   /* rows that the buffer has beside them, above and below */
     int32_t skip;   /* the rows begin at row `skip` of the buffer */
     int32_t moves;  /* and from there at the band's row */
-    int32_t up;     /* resolution relative to the input; 0: none */
 } dukd_plan_value;
 
 typedef struct {
     dukd_step_kind kind;
     const dukd_node *node;
     dukd_plan_value a, b, c, out;
-    int32_t accumulate;                  /* out += */
-    int32_t back;                        /* of the backward */
-    int32_t for_input;                   /* done only where the caller wants the input's gradient */
-    void *conv;                          /* the backend's, of a convolution and its gradients */
-    int32_t packed;                      /* the backend's: which packed weights */
-    dukd_run_conv run;                   /* WEIGHTS_GRADIENT; filled by the backend */
+    int32_t accumulate; /* out += */
+    int32_t back;       /* of the backward */
+    int32_t for_input;  /* done only where the caller wants the input's gradient */
+    void *conv;         /* these three: of a convolution and its gradients, the backend's */
+    int32_t packed;     /* which packed weights */
+    dukd_run_conv run;
     const float *factors, *shifts;       /* one a channel, the graph's; NULL: 1 and 0 */
     float factor;                        /* SCALE, RELU's slope, of products */
     int32_t order;                       /* SHUFFLE, UNSHUFFLE: of the channels of the smaller tensor */
@@ -117,8 +117,7 @@ typedef struct {
  * DUKD_DONE or fill the failure. */
 typedef struct {
     int32_t bands; /* it can run the end of a network on a large image in bands of rows (plan_bands.c) */
-    int32_t
-        mixed_types; /* its convolutions can read bf16 and write f32: what a last layer reads is written so where it can be */
+    int32_t mixed_types;     /* its convolutions can read bf16 and write f32, as a last layer wants it */
     int32_t norm_again;      /* layer norm in f32 is computed again for backward, and not kept */
     int32_t gelu_back_again; /* it has GELU_BACK_AGAIN */
 
