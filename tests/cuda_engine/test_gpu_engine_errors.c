@@ -171,6 +171,35 @@ static void test_memory(void **state) {
     assert_int_equal(emulation_alive(), 0);
 }
 
+/* A device that is full when a library loads kernels: what nobody uses is given back; where there is nothing of it, the library's words. */
+static void test_full_device(void **state) {
+    (void)state;
+    dukd_failure f = {0};
+    dukd_graph *g = engine_net_build(&engine_nets[0]);
+    engine_result want, got;
+    dukd_engine *e = engine();
+    if (engine_net_run(&want, e, &engine_nets[0], g, DUKD_F32, 17, &f) != DUKD_DONE)
+        fail_msg("%s", f.message);
+    void *array = NULL;
+    assert_int_equal(dukd_engine_alloc(e, 12345, "an array", &array, &f), DUKD_DONE);
+    dukd_engine_release(e, array);
+    doubles_refuse(DOUBLES_NO_ROOM);
+    if (engine_net_run(&got, e, &engine_nets[0], g, DUKD_F32, 17, &f) != DUKD_DONE) fail_msg("%s", f.message);
+    assert_true(engine_result_same(&want, &got));
+    engine_result_free(&want);
+    engine_result_free(&got);
+    dukd_engine_destroy(e);
+    doubles_reset();
+    e = engine();
+    doubles_refuse(DOUBLES_NO_ROOM);
+    assert_int_equal(engine_net_run(&got, e, &engine_nets[0], g, DUKD_F32, 17, &f), DUKD_FAILED);
+    if (!strstr(f.message, "there is no room on the device")) fail_msg("%s", f.message);
+    doubles_reset();
+    dukd_engine_destroy(e);
+    dukd_graph_destroy(g);
+    assert_int_equal(emulation_alive(), 0);
+}
+
 /* ---- every call once ---- */
 
 /* What may fail without anybody being the worse for it: giving back, and asking for versions to put into messages. */
@@ -265,10 +294,15 @@ static void test_each_library_call(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_module),    cmocka_unit_test(test_machine),
-        cmocka_unit_test(test_bf16),      cmocka_unit_test(test_contexts),
-        cmocka_unit_test(test_devices),   cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_each_call), cmocka_unit_test(test_each_library_call),
+        cmocka_unit_test(test_module),
+        cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_contexts),
+        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_full_device),
+        cmocka_unit_test(test_each_call),
+        cmocka_unit_test(test_each_library_call),
     };
     if (argc != 4) {
         fprintf(stderr, "usage: test_gpu_engine_errors EMULATED_MODULE OTHER_BUILD NO_MODULE\n");

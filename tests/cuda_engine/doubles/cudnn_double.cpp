@@ -1,5 +1,6 @@
 /* cuDNN's functions: handles and descriptors. */
 #include "cudnn_double.hpp"
+#include "emulation.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +12,7 @@ namespace cudnn_double {
 namespace {
 
 std::string last_text;
+int64_t full_with = -1; /* what was alive when there was no room first, since the last handle was made */
 struct handle {
     cudaStream_t stream = nullptr;
 };
@@ -36,6 +38,13 @@ void open_parts(void *library) {
     if (dlinfo(library, RTLD_DI_LMID, &space) != 0) return;
     for (const char *part : {"graph", "ops", "engines_precompiled", "engines_runtime_compiled", "heuristic"})
         (void)dlmopen(space, (folder + "libcudnn_" + part + ".so.9").c_str(), RTLD_NOW | RTLD_LOCAL);
+}
+
+/* Kernels are loaded at an execution. Once there was no room for them, there is when something was given back. */
+bool has_room() {
+    if ((doubles_refused() & DOUBLES_NO_ROOM) == 0) return true;
+    if (full_with < 0) full_with = emulation_alive();
+    return emulation_alive() < full_with;
 }
 
 } // namespace
@@ -253,6 +262,7 @@ cudnnStatus_t CUDNNWINAPI cudnnCreate(cudnnHandle_t *out) {
     CALL;
     if ((doubles_refused() & DOUBLES_NO_DEVICE) != 0)
         return refuse(CUDNN_STATUS_NOT_INITIALIZED, "cudaGetDeviceCount(&count) != cudaSuccess");
+    full_with = -1;
     handle *h = new handle;
     handles.insert(h);
     doubles_count(1);
@@ -339,6 +349,8 @@ cudnnStatus_t CUDNNWINAPI cudnnBackendExecute(cudnnHandle_t h, cudnnBackendDescr
     const node_ref p = node_of(plan), v = node_of(pack);
     if (handles.count(reinterpret_cast<handle *>(h)) == 0 || p == nullptr || v == nullptr)
         return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "no handle, plan or variant pack");
+    if (!has_room())
+        return refuse(CUDNN_STATUS_INTERNAL_ERROR, "there is no room on the device for the kernels");
     doubles_note("cuDNN: execution", 0);
     return execute(reinterpret_cast<handle *>(h)->stream, p, v);
 }

@@ -142,6 +142,7 @@ double activation(const node &kind, cudnnPointwiseMode_t mode, double v) {
     (void)values(kind, CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP_SLOPE, 1, &slope);
     switch (mode) {
     case CUDNN_POINTWISE_RELU_FWD:
+        /* Real engines without the note STRICT_NAN_PROP make 0 of a NaN, which here is memory that nobody wrote. */
         return v > 0 || std::isnan(v) ? v : slope * v;
     case CUDNN_POINTWISE_GELU_FWD:
         return 0.5 * v * (1 + std::erf(v / std::sqrt(2.0)));

@@ -30,6 +30,7 @@ enum {
     DOUBLES_NO_MIXED_BIAS = 128, /* an f32 bias for a bf16 output */
     DOUBLES_NO_DEVICE = 256,     /* no handles */
     DOUBLES_NO_NARROW = 512,     /* weights' gradients in bf16 by cuDNN */
+    DOUBLES_NO_ROOM = 2048,      /* cuDNN's executions fail until something of the device is given back */
     DOUBLES_NO_POINTWISE = 1024, /* cuDNN does not know what follows a convolution */
 };
 DOUBLES_EXPORT void doubles_refuse(int32_t what);

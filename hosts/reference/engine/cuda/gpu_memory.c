@@ -14,8 +14,7 @@ static int64_t round_up(int64_t n, int64_t to) {
 
 /* ---- from the device ---- */
 
-/* Frees the arrays that nobody uses; returns whether there was one. */
-static int give_up_unused(gpu_engine *e) {
+int gpu_array_give_up_unused(gpu_engine *e) {
     int freed = 0;
     for (int32_t i = 0; i < e->array_count; i++) {
         gpu_array *a = &e->arrays[i];
@@ -34,7 +33,7 @@ static int take(gpu_engine *e, int64_t bytes, const char *what, void **out, dukd
         return dukd_fail(f, DUKD_FAILED, "a recorded step needs memory that it did not have before: %s",
                          what);
     cudaError_t status = cudaMalloc(out, (size_t)bytes);
-    if (status == cudaErrorMemoryAllocation && give_up_unused(e)) {
+    if (status == cudaErrorMemoryAllocation && gpu_array_give_up_unused(e)) {
         (void)cudaGetLastError();
         status = cudaMalloc(out, (size_t)bytes);
     }

@@ -54,6 +54,18 @@ static int run_export(const run *r, const dukd_plan_step *s, dukd_failure *f) {
     return gpu_check(gpu_export(r->program->network->engine->stream, caller, &in, &x), "writing a tensor", f);
 }
 
+/* A library loads a convolution's kernels when it runs first. On a full device that fails, in cuDNN by an internal error: once more without
+ * the arrays that nobody uses, but for sums, of which a part may have been added. */
+static int run_library(gpu_engine *e, gpu_conv *c, const gpu_conv_operands *o, int adds, dukd_failure *f) {
+    dukd_failure first = {0};
+    int status = gpu_conv_run(c, o, &first);
+    if (status == DUKD_DONE) return status;
+    (void)cudaGetLastError();
+    if (!adds && !e->recording && gpu_array_give_up_unused(e) && gpu_conv_run(c, o, NULL) == DUKD_DONE)
+        return DUKD_DONE;
+    return dukd_fail(f, status, "%s", first.message);
+}
+
 static int run_conv(const run *r, const dukd_plan_step *s, dukd_failure *f) {
     gpu_network *n = r->program->network;
     const int status = gpu_refresh_packed(n, f);
@@ -69,7 +81,7 @@ static int run_conv(const run *r, const dukd_plan_step *s, dukd_failure *f) {
         o.narrow_bias = packed->narrow_bias;
         o.addend = b.data;
     }
-    return gpu_conv_run(s->conv, &o, f);
+    return run_library(n->engine, s->conv, &o, s->accumulate || (o.addend && o.addend == o.out), f);
 }
 
 /* Gradients of packed weights, and of biases in parts, stay in the engine's block of that name until the group's are unpacked. */
@@ -84,14 +96,14 @@ static const gpu_step_gradients *gradients_of(const run *r, const dukd_plan_step
 }
 
 static int run_weights_gradient(const run *r, const dukd_plan_step *s, dukd_failure *f) {
-    const gpu_engine *e = r->program->network->engine;
+    gpu_engine *e = r->program->network->engine;
     const gpu_step_gradients *g = gradients_of(r, s);
     const dukd_tensor a = tensor_of(r, &s->a), b = tensor_of(r, &s->b);
     const gpu_conv_operands o = {.x = a.data,
                                  .d = b.data,
                                  .out = e->gradient.data + r->program->gradients[g->of_out].packed,
                                  .workspace = e->scratch.data};
-    const int status = gpu_conv_run(s->conv, &o, f);
+    const int status = run_library(e, s->conv, &o, 0, f);
     if (status != DUKD_DONE || !g->adds) return status;
     return gpu_check(gpu_channel_parts(e->stream, parts_of(r, g->of_out), &b), "a bias's gradient", f);
 }

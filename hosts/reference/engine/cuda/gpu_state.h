@@ -143,6 +143,7 @@ void gpu_block_free(gpu_engine *e, dukd_block *b);
 /* An array's memory, contents undefined, and back to where the next of its size finds it. */
 int gpu_array_take(gpu_engine *e, int64_t bytes, const char *what, void **out, dukd_failure *f);
 void gpu_array_give(gpu_engine *e, void *p);
+int gpu_array_give_up_unused(gpu_engine *e); /* frees the arrays that nobody uses; whether there was one */
 /* Copies out of memory that may change when the call returns. */
 int gpu_upload(gpu_engine *e, void *to, const void *from, int64_t bytes, dukd_failure *f);
 void gpu_memory_close(gpu_engine *e); /* everything but blocks that others hold */
