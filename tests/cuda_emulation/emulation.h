@@ -46,6 +46,8 @@ EMULATION_EXPORT void emulation_capability(int32_t ten_times);
 EMULATION_EXPORT void emulation_memory(int64_t bytes);
 /* The same for a program that is no test's own, in its environment: DUKD_EMULATION has words parted by commas,
  *     devices=N  driver=VERSION  capability=N  memory=BYTES
+ *     prompt                what is in a stream has run before a graph is launched or recorded, as on a device that is fast enough; else
+ *                           the program that fails in a step leaves the one before it undone, and others wait for it
  *     fail=NAME@N:ERROR     the Nth call of this name (from 1) fails with this cudaError_t; with a + behind it, those after it as well */
 
 /* For doubles of libraries that compute on the device: work(ctx) takes its place in the stream, or in the graph that the stream is captured

@@ -14,6 +14,7 @@ struct machine {
 /* A word that is not understood ends the program. */
 void understand(const std::string &word, machine *m) {
     char name[64], later[2] = "";
+    if (word == "prompt") return run_promptly();
     long long number = 0;
     int error = 0;
     if (sscanf(word.c_str(), "devices=%lld", &m->devices) == 1 ||

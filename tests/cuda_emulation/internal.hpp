@@ -44,6 +44,8 @@ void memory_open_one(const void *p, bool open);
 /* ---- environment.cpp, and what it needs of runtime.cpp: which of the named calls fail ---- */
 bool from_environment(); /* true */
 void fail_named_at(int64_t first, bool once);
+/* See emulation.h. */
+void run_promptly();
 
 /* ---- fibres.cpp ---- */
 void run_grid(dim3 grid, dim3 block, size_t bytes, int device, const std::function<void()> &thread);

@@ -71,6 +71,7 @@ cudaError_t fail_with, fail_named_with;
 std::string failed, fail_name;
 int64_t named_calls, fail_named_from; /* of that name so far; those before that number do not fail */
 bool fail_named_once;
+bool prompt; /* what a device was given is done before it is given a graph, or recorded */
 
 /* What a call returns: errors are kept for cudaGetLastError. */
 cudaError_t give(cudaError_t e) {
@@ -115,6 +116,7 @@ stream *stream_of(cudaStream_t handle) {
 }
 
 void drain(stream *s);
+void drain_to(event *e, uint64_t count);
 
 double seconds() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -122,7 +124,7 @@ double seconds() {
 
 void perform(const work &w) {
     if (w.wait != nullptr) {
-        if (events.count(w.wait) != 0 && w.wait->done < w.count && w.wait->on != nullptr) drain(w.wait->on);
+        if (events.count(w.wait) != 0) drain_to(w.wait, w.count);
         return;
     }
     if (w.record != nullptr) {
@@ -139,6 +141,15 @@ void drain(stream *s) {
     while (!s->queue.empty()) {
         const work w = s->queue.front();
         s->queue.pop_front();
+        perform(w);
+    }
+}
+
+/* What comes before an event, and no more: what is behind it may wait for something that never comes. */
+void drain_to(event *e, uint64_t count) {
+    while (e->done < count && e->on != nullptr && !e->on->queue.empty()) {
+        const work w = e->on->queue.front();
+        e->on->queue.pop_front();
         perform(w);
     }
 }
@@ -184,6 +195,10 @@ cudaError_t enqueue(cudaStream_t handle, std::function<void()> run) {
 void emulation::fail_named_at(int64_t first, bool once) {
     fail_named_from = first;
     fail_named_once = once;
+}
+
+void emulation::run_promptly() {
+    prompt = true;
 }
 
 /* ---------------------------------------------------------------- launches */
@@ -557,7 +572,7 @@ cudaError_t CUDARTAPI cudaEventSynchronize(cudaEvent_t handle) {
     if (events.count(e) == 0) return give(cudaErrorInvalidResourceHandle);
     if (e->captured != nullptr) return give(cudaErrorCapturedEvent);
     waits++;
-    if (e->done < e->recorded && e->on != nullptr) drain(e->on);
+    drain_to(e, e->recorded);
     return cudaSuccess;
 }
 
@@ -608,6 +623,7 @@ cudaError_t CUDARTAPI cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptu
 }
 
 cudaError_t CUDARTAPI cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode) {
+    if (prompt) drain_device(current_device);
     CALL;
     stream *s = stream_of(handle);
     if (s == nullptr || s == &default_stream[s->device] || s->capture != nullptr)
@@ -659,6 +675,7 @@ cudaError_t CUDARTAPI cudaGraphInstantiateWithFlags(cudaGraphExec_t *out, cudaGr
 }
 
 cudaError_t CUDARTAPI cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t on) {
+    if (prompt) drain_device(current_device);
     CALL;
     graph *g = reinterpret_cast<graph *>(handle);
     stream *s = stream_of(on);

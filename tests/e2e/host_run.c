@@ -89,7 +89,7 @@ int host_teardown(void **state) {
 #ifndef DUKD_MPIEXEC
 #define DUKD_MPIEXEC ""
 #endif
-enum { ARGUMENTS = 80 };
+enum { ARGUMENTS = 120 };
 
 int host_gpus(void) {
     const char *count = getenv("DUKD_TEST_DEVICES");
@@ -108,11 +108,12 @@ static size_t append(const char **argv, size_t count, const char *word) {
     return count + 1;
 }
 
-/* "-n COUNT [-wdir FOLDER] dukd-host ARGS [MORE]" */
+/* "-n COUNT [-wdir FOLDER] [env NAME=VALUE] dukd-host ARGS [MORE]" */
 static size_t append_ranks(const char **argv, size_t count, const char *number, const char *folder,
-                           const char *const *args, const char *const *more) {
+                           const char *environment, const char *const *args, const char *const *more) {
     count = append(argv, append(argv, count, "-n"), number);
     if (folder) count = append(argv, append(argv, count, "-wdir"), folder);
+    if (environment) count = append(argv, append(argv, count, "/usr/bin/env"), environment);
     count = append(argv, count, DUKD_HOST_PATH);
     for (; *args; args++) count = append(argv, count, *args);
     for (int i = 0; i < 2 && more && more[i]; i++) count = append(argv, count, more[i]);
@@ -121,14 +122,15 @@ static size_t append_ranks(const char **argv, size_t count, const char *number, 
 
 static void launch_by_mpi(const host_process *p, const char **argv, const char *const *args) {
     static char number[16], folder[600];
-    const int others = p->other_folder || p->other_arguments[0];
+    const int others = p->other_folder || p->other_arguments[0] || p->other_environment;
     size_t count = append(argv, 0, DUKD_MPIEXEC);
     snprintf(number, sizeof number, "%d", (int)p->ranks - others);
-    count = append_ranks(argv, count, number, NULL, args, NULL);
+    count = append_ranks(argv, count, number, NULL, NULL, args, NULL);
     if (p->other_folder) snprintf(folder, sizeof folder, "%s", data_path(p->other_folder));
     if (!others) return;
     count = append(argv, count, ":");
-    append_ranks(argv, count, "1", p->other_folder ? folder : NULL, args, p->other_arguments);
+    append_ranks(argv, count, "1", p->other_folder ? folder : NULL, p->other_environment, args,
+                 p->other_arguments);
 }
 
 /* Open MPI as root, on fewer processors than ranks, and in a container. */

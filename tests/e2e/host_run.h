@@ -17,6 +17,7 @@ typedef struct {
     int32_t ranks; /* so many processes by mpirun, whose pid is then the one above; 0: without a launcher */
     /* Of the last rank, where it is started otherwise than the others: its folder in the scratch folder, and two more arguments. */
     const char *other_folder, *other_arguments[2];
+    const char *other_environment; /* "NAME=VALUE" for it alone */
 } host_process;
 void host_start(host_process *p, const char *const *args);
 /* Waits; the exit status, or minus the signal that ended it. */

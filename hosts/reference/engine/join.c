@@ -39,3 +39,13 @@ int dukd_join_mean_end(dukd_engine *e, dukd_failure *f) {
     const dukd_join_ops *ops = ops_of(e, f);
     return ops ? ops->mean_end(e->state, f) : DUKD_MISUSED;
 }
+
+int dukd_join_any_begin(dukd_engine *e, int32_t *flag, dukd_failure *f) {
+    const dukd_join_ops *ops = ops_of(e, f);
+    return ops ? ops->any_begin(e->state, flag, f) : DUKD_MISUSED;
+}
+
+int dukd_join_check(dukd_engine *e, dukd_failure *f) {
+    const dukd_join_ops *ops = ops_of(e, f);
+    return ops ? ops->check(e->state, f) : DUKD_MISUSED;
+}

@@ -54,7 +54,9 @@ typedef enum {
     DUKD_AT_START,    /* everything is set up */
     DUKD_AT_WEIGHTS,  /* they are compared */
     DUKD_AT_LOOP,     /* between two iterations */
+    DUKD_AT_RECORD,   /* whether steps are recorded */
     DUKD_AT_GRADIENT, /* before it is averaged */
+    DUKD_AT_LOOK,     /* before a device is waited for */
     DUKD_AT_LOSSES,   /* before they are averaged */
     DUKD_AT_VALIDATION,
     DUKD_AT_END,

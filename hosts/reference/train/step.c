@@ -177,7 +177,8 @@ static int look_at_losses(dukd_stepper *s, dukd_failure *f) {
 int dukd_stepper_look(dukd_stepper *s, dukd_failure *f) {
     int32_t set = 0;
     if (s->looked == s->iteration) return 0;
-    int status = s->late ? read_flag(s, &set, f) : 0;
+    int status = dukd_step_before_look(s, f);
+    if (!status && s->late) status = read_flag(s, &set, f);
     if (set) s->broken = 1;
     return status ? status : look_at_losses(s, f);
 }
@@ -243,46 +244,58 @@ static int place_batch(dukd_stepper *s, const float **lr, const float **hr, dukd
     return status;
 }
 
-int dukd_stepper_run(dukd_stepper *s, int64_t iteration, int64_t first_sample, const float *lr,
-                     const float *hr, double rate, dukd_failure *f) {
+void dukd_step_begin_part(dukd_stepper *s, const dukd_step_batch *b, int32_t i, dukd_step_part *out) {
     const dukd_engine_place *place = dukd_engine_get_place(s->o.engine);
     const int32_t parts = s->o.micro_batches, images = s->o.batch / parts, scale = s->o.scale;
-    int64_t lr_shape[4] = {images, 3, s->o.height, s->o.width},
-            hr_shape[4] = {images, 3, (int64_t)s->o.height * scale, (int64_t)s->o.width * scale};
-    const int64_t lr_size = 3 * lr_shape[2] * lr_shape[3], hr_size = 3 * hr_shape[2] * hr_shape[3];
+    const int64_t first = (int64_t)i * images, lr_size = 3 * (int64_t)s->o.height * s->o.width,
+                  hr_size = lr_size * scale * scale;
+    /* The ABI's tensors have a writable pointer, as DLPack's; the plugin only reads these. */
+    *out = (dukd_step_part){
+        .lr_shape = {images, 3, s->o.height, s->o.width},
+        .hr_shape = {images, 3, (int64_t)s->o.height * scale, (int64_t)s->o.width * scale},
+        .lr = {.data = (void *)(uintptr_t)(b->lr + first * lr_size),
+               .device = {place->device_type, place->device_id},
+               .ndim = 4,
+               .dtype = {DUKD_TYPE_FLOAT, 32, 1}},
+    };
+    out->hr = out->lr;
+    out->hr.data = (void *)(uintptr_t)(b->hr + first * hr_size);
+    out->lr.shape = out->lr_shape;
+    out->hr.shape = out->hr_shape;
+    out->step = (dukd_step){
+        .struct_size = DUKD_STEP_SIZE,
+        .iteration = b->iteration,
+        .first_sample = b->first_sample + first,
+        .micro_index = (uint32_t)i,
+        .micro_count = (uint32_t)parts,
+        .lr = &out->lr,
+        .hr = &out->hr,
+        .stream = place->stream,
+    };
+    s->iteration = b->iteration;
+    s->first_sample = out->step.first_sample;
+}
+
+int dukd_stepper_run(dukd_stepper *s, int64_t iteration, int64_t first_sample, const float *lr,
+                     const float *hr, double rate, dukd_failure *f) {
+    int replays = 0;
     int status = make_scalars(s, rate, f);
     if (!status) status = place_batch(s, &lr, &hr, f);
+    const dukd_step_batch batch = {.iteration = iteration, .first_sample = first_sample, .lr = lr, .hr = hr};
     s->broken = 0;
-    for (int32_t part = 0; part < parts && !status; part++) {
-        const int64_t first = (int64_t)part * images;
-        /* The ABI's tensors have a writable pointer, as DLPack's; the plugin only reads these. */
-        const dukd_tensor lr_tensor = {.data = (void *)(uintptr_t)(lr + first * lr_size),
-                                       .device = {place->device_type, place->device_id},
-                                       .ndim = 4,
-                                       .dtype = {DUKD_TYPE_FLOAT, 32, 1},
-                                       .shape = lr_shape};
-        dukd_tensor hr_tensor = lr_tensor;
-        hr_tensor.data = (void *)(uintptr_t)(hr + first * hr_size);
-        hr_tensor.shape = hr_shape;
-        const dukd_step step = {
-            .struct_size = DUKD_STEP_SIZE,
-            .iteration = iteration,
-            .first_sample = first_sample + first,
-            .micro_index = (uint32_t)part,
-            .micro_count = (uint32_t)parts,
-            .lr = &lr_tensor,
-            .hr = &hr_tensor,
-            .stream = place->stream,
-        };
-        s->iteration = iteration;
-        s->first_sample = step.first_sample;
+    if (!status) status = dukd_step_record_batch(s, &batch, &replays, f);
+    for (int32_t i = 0; i < s->o.micro_batches && !status; i++) {
+        dukd_step_part part;
+        dukd_step_begin_part(s, &batch, i, &part);
         status = dukd_step_draw_drops(s, f);
-        if (!status) status = dukd_step_run_or_replay(s, &step, f);
+        if (!status)
+            status = replays ? dukd_step_replay_part(s, &part.step, f) : dukd_step_run_part(s, &part.step, f);
     }
     s->counts.images += (int64_t)s->o.batch * dukd_ranks_get_info(s->o.ranks)->count;
     s->looked = -1; /* an iteration may be run again */
     if (!status) status = exchange_reports(s, f);
-    return status || !(place->on_host || s->o.ranks) ? status : dukd_stepper_look(s, f);
+    if (status || !(dukd_engine_get_place(s->o.engine)->on_host || dukd_step_ranks_wait(s))) return status;
+    return dukd_stepper_look(s, f);
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -445,18 +458,18 @@ int dukd_stepper_create(dukd_stepper **out, const dukd_stepper_options *options,
         status = dukd_step_plan_create(&s->slots, s->o.engine, s->plan, &s->networks, s->compiled, f);
     if (!status) status = make_answers(s, f);
     if (!status) status = make_rooms(s, f);
+    if (!status) status = dukd_step_open_record(s, f);
     if (status) {
         dukd_stepper_destroy(s);
         return status;
     }
-    dukd_step_open_record(s);
     *out = s;
     return 0;
 }
 
 void dukd_stepper_destroy(dukd_stepper *s) {
     if (!s) return;
-    dukd_step_forget_record(s);
+    dukd_step_close_record(s);
     for (int i = 0; i < 2; i++) dukd_report_destroy(s->reports[i]);
     dukd_feed_destroy(s->lr_feed);
     dukd_feed_destroy(s->hr_feed);

@@ -110,7 +110,7 @@ static int backward(dukd_stepper *s, const dukd_pass *pass, int32_t group, dukd_
     if (!status)
         status = dukd_exec_backward(g->exec, (const float *const *)g->d_outputs,
                                     set->graph ? set->gradient : NULL, g->d_input, f);
-    if (!status && listens) status = dukd_step_heard(s, pass, group, &bucket, f);
+    if (listens) status = dukd_step_heard(s, pass, group, &bucket, status, f);
     if (!status && g->d_input)
         status = dukd_engine_add(s->o.engine, slot->taps[g->source_id].grad.data, g->d_input,
                                  dukd_shape_elements(g->in_shape), f);

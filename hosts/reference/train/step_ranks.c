@@ -1,9 +1,10 @@
 /* What the ranks of a training have to tell each other in a step. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "train/step_state.h"
 
-enum { BROKEN = 1 };
+enum { BROKEN = 1, NOT_RECORDED = 1 };
 
 /* The mean of an array of the engine's. A backend that reaches the processor's memory alone gets a copy where the engine has its own. */
 static int average(dukd_stepper *s, float *values, int64_t count, dukd_failure *f) {
@@ -20,10 +21,30 @@ static int average(dukd_stepper *s, float *values, int64_t count, dukd_failure *
     return status;
 }
 
+/* The means of what backward has not begun. */
+static int average_rest(dukd_stepper *s, uint32_t begun, dukd_failure *f) {
+    int status = 0;
+    for (int i = 0; i < DUKD_MAX_NETWORKS && !status; i++)
+        if (s->sets[i].graph && s->sets[i].adam &&
+            !(begun >> i & 1)) /* another set has what is optimized as a part of it */
+            status = average(s, s->sets[i].gradient, s->sets[i].count, f);
+    return status || !s->own.count ? status : average(s, s->own.gradient, s->own.count, f);
+}
+
+/* All of it on the devices: the flag goes where the gradients go, and nobody waits. */
+static int average_there(dukd_stepper *s, dukd_failure *f) {
+    const uint32_t begun = s->begun;
+    s->begun = 0;
+    int status = average_rest(s, begun, f);
+    if (!status) status = dukd_join_any_begin(s->o.engine, s->flag, f);
+    return status ? status : dukd_join_mean_end(s->o.engine, f);
+}
+
 int dukd_step_average_gradients(dukd_stepper *s, dukd_failure *f) {
     int32_t broken = 0;
     uint32_t flags = 0;
     if (!s->o.ranks) return 0;
+    if (!dukd_step_ranks_wait(s)) return average_there(s, f);
     int status = dukd_engine_download(s->o.engine, &broken, s->flag, sizeof broken, f);
     if (status) return status;
     if (broken) flags = BROKEN;
@@ -37,11 +58,7 @@ int dukd_step_average_gradients(dukd_stepper *s, dukd_failure *f) {
         broken = 1;
         return dukd_engine_upload(s->o.engine, s->flag, &broken, sizeof broken, f);
     }
-    for (int i = 0; i < DUKD_MAX_NETWORKS && !status; i++)
-        if (s->sets[i].graph && s->sets[i].adam &&
-            !(begun >> i & 1)) /* another set has what is optimized as a part of it */
-            status = average(s, s->sets[i].gradient, s->sets[i].count, f);
-    if (!status && s->own.count) status = average(s, s->own.gradient, s->own.count, f);
+    status = average_rest(s, begun, f);
     if (status) return status;
     return s->o.joined ? dukd_join_mean_end(s->o.engine, f) : dukd_ranks_mean_end(s->o.ranks, f);
 }
@@ -93,10 +110,12 @@ int dukd_step_listen(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_buc
     return 1;
 }
 
-int dukd_step_heard(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_bucket *b, dukd_failure *f) {
+int dukd_step_heard(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_bucket *b, int failed,
+                    dukd_failure *f) {
     const dukd_tap_group *g = &s->slots.passes[pass->plan_index].groups[k];
-    begin_bucket(b);
     dukd_exec_set_listener(g->exec, NULL);
+    if (failed) return failed;
+    begin_bucket(b);
     if (b->failure.status) return dukd_fail(f, b->failure.status, "%s", b->failure.message);
     if (b->begun != s->sets[g->network].count)
         return dukd_fail(f, DUKD_FAILED,
@@ -106,16 +125,55 @@ int dukd_step_heard(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_buck
     return 0;
 }
 
+/* ---------------------------------------------------------------- recording, and looking */
+
+int dukd_step_all_can_record(dukd_stepper *s, int *can, dukd_failure *f) {
+    uint32_t flags = *can ? 0 : NOT_RECORDED;
+    if (dukd_step_ranks_wait(s)) return 0; /* nobody can */
+    const int status = dukd_ranks_meet(s->o.ranks, DUKD_AT_RECORD, 0, &flags, f);
+    *can = !(flags & NOT_RECORDED);
+    return status;
+}
+
+int dukd_step_all_recorded(dukd_stepper *s, dukd_failure *why, dukd_failure *f) {
+    enum { LINE = 512 };
+    char mine[LINE] = "";
+    const void *all;
+    uint32_t flags = why->status ? NOT_RECORDED : 0;
+    if (!s->o.ranks) return 0;
+    /* Ranks whose sums do not work any more cannot go on call by call either. */
+    int status = why->status ? dukd_join_check(s->o.engine, f) : 0;
+    status = dukd_ranks_meet(s->o.ranks, DUKD_AT_RECORD, status, &flags, f);
+    if (status || !(flags & NOT_RECORDED)) return status;
+    if (why->status) snprintf(mine, sizeof mine, "%.*s", LINE - 1, why->message[0] ? why->message : "?");
+    status = dukd_ranks_gather(s->o.ranks, mine, sizeof mine, &all, f);
+    const char *line = all;
+    int32_t first = 0;
+    while (!status && first < dukd_ranks_get_info(s->o.ranks)->count - 1 && !line[(size_t)first * LINE])
+        first++;
+    *why = (dukd_failure){0};
+    if (!status) (void)dukd_fail(why, DUKD_FAILED, "rank %d: %s", (int)first, line + (size_t)first * LINE);
+    return status;
+}
+
+int dukd_step_before_look(dukd_stepper *s, dukd_failure *f) {
+    if (!s->o.ranks || dukd_step_ranks_wait(s)) return 0;
+    int status = dukd_join_check(s->o.engine, f);
+    return dukd_ranks_meet(s->o.ranks, DUKD_AT_LOOK, status, NULL, f);
+}
+
 int dukd_step_average_losses(dukd_stepper *s, dukd_failure *f) {
     dukd_ranks *r = s->o.ranks;
     const uint32_t count = s->losses.n_losses; /* the same in every step */
+    uint32_t flags = s->broken ? BROKEN : 0;
     int status = 0;
     if (!r) return 0;
     if (!s->mean_losses) s->mean_losses = calloc((size_t)count + 1, sizeof *s->mean_losses);
     if (!s->mean_losses)
         status = dukd_fail_memory(f, "the losses", (unsigned long long)count * sizeof(double));
-    status = dukd_ranks_meet(r, DUKD_AT_LOSSES, status, NULL, f);
+    status = dukd_ranks_meet(r, DUKD_AT_LOSSES, status, &flags, f);
     if (status) return status;
+    if (flags & BROKEN) s->broken = 1;
     for (uint32_t i = 0; i < count; i++) s->mean_losses[i] = s->losses.values[i];
     status = dukd_ranks_sum(r, s->mean_losses, count, f);
     for (uint32_t i = 0; i < count; i++) s->mean_losses[i] /= dukd_ranks_get_info(r)->count;

@@ -2,8 +2,12 @@
  *
  * Everything that changes from step to step is read from the engine's memory: the batch, the optimizer's scalars, the factors of drop
  * paths, and the plugin's draws, which before_replay writes. What a step's calls count on the processor's side is counted once and added
- * with each replay. */
+ * with each replay. Micro-batches are recorded each on its own.
+ *
+ * Of several ranks all record in the same iteration, and all replay what they have recorded, or none does: they meet when the stepper
+ * is made, and once more when the step is recorded, before anything has run. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "common/plugin_load.h"
 #include "train/step_state.h"
@@ -30,25 +34,38 @@ int dukd_step_can_record(const dukd_stepper *s, const char **why) {
         *why = "the plugin does not have " DUKD_EXT_GRAPH;
     else if (!s->late)
         *why = "train.nonfinite: skip looks at the gradients before each optimizer step";
-    else if (s->o.micro_batches > 1)
-        *why = "micro-batches are not recorded";
-    else if (s->o.ranks)
-        *why = "ranks meet in the middle of a step";
+    else if (dukd_step_ranks_wait(s))
+        *why = "ranks average gradients in the processor's memory, in the middle of a step";
     else if (answers_drop(s))
         *why = "the teacher is in training mode and has drop paths";
     return !*why;
 }
 
-void dukd_step_open_record(dukd_stepper *s) {
+int dukd_step_open_record(dukd_stepper *s, dukd_failure *f) {
     const char *why;
     s->record = (dukd_step_record){0};
-    if (dukd_step_can_record(s, &why)) s->record.graph = s->o.plugin->get_extension(DUKD_EXT_GRAPH);
+    int can = dukd_step_can_record(s, &why);
+    const int status = dukd_step_all_can_record(s, &can, f);
+    if (status || !can) return status;
+    const size_t bytes = (size_t)s->o.micro_batches * sizeof *s->record.parts;
+    s->record.parts = calloc(1, bytes);
+    if (!s->record.parts) return dukd_fail_memory(f, "recorded steps", bytes);
+    s->record.graph = s->o.plugin->get_extension(DUKD_EXT_GRAPH);
+    return 0;
 }
 
 void dukd_step_forget_record(dukd_stepper *s) {
-    dukd_recording_free(s->record.recording);
-    s->record.recording = NULL;
-    s->record.runs = 0;
+    for (int32_t i = 0; s->record.parts && i < s->o.micro_batches; i++) {
+        dukd_recording_free(s->record.parts[i].recording);
+        s->record.parts[i] = (dukd_part_record){0};
+    }
+    s->record.recorded = s->record.runs = 0;
+}
+
+void dukd_step_close_record(dukd_stepper *s) {
+    dukd_step_forget_record(s);
+    free(s->record.parts);
+    s->record = (dukd_step_record){0};
 }
 
 /* ---------------------------------------------------------------- what a step counts */
@@ -84,8 +101,8 @@ static void add_costs(dukd_step_counts *to, const dukd_step_counts *of, int sign
 
 /* ---------------------------------------------------------------- recording */
 
-/* Runs nothing: what the step's calls ask for is noted down, and what they count is taken back. */
-static int record(dukd_stepper *s, const dukd_step *step, dukd_failure *f) {
+/* Runs nothing: what the part's calls ask for is noted down, and what they count is taken back. */
+static int record(dukd_stepper *s, const dukd_step *step, dukd_part_record *r, dukd_failure *f) {
     const dukd_step_counts before = dukd_stepper_counts(s);
     const int64_t steps = steps_taken(s);
     int status = dukd_recording_begin(s->o.engine, f);
@@ -94,35 +111,55 @@ static int record(dukd_stepper *s, const dukd_step *step, dukd_failure *f) {
     if (status)
         dukd_recording_end(s->o.engine, NULL, NULL);
     else
-        status = dukd_recording_end(s->o.engine, &s->record.recording, f);
-    s->record.costs = dukd_stepper_counts(s);
-    s->record.steps = steps_taken(s) - steps;
-    add_costs(&s->record.costs, &before, -1);
-    add_costs(&s->counts, &s->record.costs, -1);
-    add_steps(s, -s->record.steps);
-    s->optimized = 0;
+        status = dukd_recording_end(s->o.engine, &r->recording, f);
+    r->costs = dukd_stepper_counts(s);
+    r->steps = steps_taken(s) - steps;
+    add_costs(&r->costs, &before, -1);
+    add_costs(&s->counts, &r->costs, -1);
+    add_steps(s, -r->steps);
     return status;
 }
 
-static int replay(dukd_stepper *s, const dukd_step *step, dukd_failure *f) {
-    dukd_error e = dukd_error_ready();
-    const int32_t code = s->record.graph->before_replay(s->session, step, &e);
-    if (code != DUKD_OK) return dukd_fail_plugin(f, "before_replay", code, &e);
-    const int status = dukd_recording_replay(s->record.recording, f);
-    add_costs(&s->counts, &s->record.costs, 1);
-    add_steps(s, s->record.steps);
+/* The plugin wants all parts captured before the first is replayed. */
+static int record_parts(dukd_stepper *s, const dukd_step_batch *b, dukd_failure *f) {
+    int status = 0;
+    for (int32_t i = 0; i < s->o.micro_batches && !status; i++) {
+        dukd_step_part part;
+        dukd_step_begin_part(s, b, i, &part);
+        status = record(s, &part.step, &s->record.parts[i], f);
+    }
+    s->optimized = 0; /* none of it has run, nor begun to be averaged */
+    s->begun = 0;
     return status;
 }
 
-int dukd_step_run_or_replay(dukd_stepper *s, const dukd_step *step, dukd_failure *f) {
+int dukd_step_record_batch(dukd_stepper *s, const dukd_step_batch *b, int *replays, dukd_failure *f) {
     dukd_step_record *r = &s->record;
     dukd_failure why = {0};
-    if (!r->graph || (!r->recording && r->runs++ < RUNS_BEFORE)) return dukd_step_run_part(s, step, f);
-    if (r->recording || !record(s, step, &why)) return replay(s, step, f);
-    /* Nothing has run: the step is still to be made. */
+    *replays = r->recorded;
+    if (!r->graph || r->recorded || r->runs++ < RUNS_BEFORE) return 0;
+    (void)record_parts(s, b, &why);
+    const int status = dukd_step_all_recorded(s, &why, f);
+    if (status) return status;
+    *replays = r->recorded = !why.status;
+    if (r->recorded) return 0;
+    /* The step is still to be made. */
     char words[1200];
     snprintf(words, sizeof words, "steps are run call by call, they cannot be recorded: %s", why.message);
     if (s->o.log) s->o.log(s->o.log_ctx, DUKD_LOG_WARNING, words);
-    r->graph = NULL;
-    return dukd_step_run_part(s, step, f);
+    dukd_step_close_record(s);
+    return 0;
+}
+
+int dukd_step_replay_part(dukd_stepper *s, const dukd_step *step, dukd_failure *f) {
+    const dukd_part_record *r = &s->record.parts[step->micro_index];
+    dukd_error e = dukd_error_ready();
+    int status = s->o.joined ? dukd_join_check(s->o.engine, f) : 0;
+    if (status) return status;
+    const int32_t code = s->record.graph->before_replay(s->session, step, &e);
+    if (code != DUKD_OK) return dukd_fail_plugin(f, "before_replay", code, &e);
+    status = dukd_recording_replay(r->recording, f);
+    add_costs(&s->counts, &r->costs, 1);
+    add_steps(s, r->steps);
+    return status;
 }

@@ -14,14 +14,33 @@
 #include "train/step.h"
 #include "train/step_plan.h"
 
+/* A micro-batch as one. */
+typedef struct {
+    dukd_recording *recording;
+    dukd_step_counts costs; /* of a replay */
+    int64_t steps;          /* of the optimizer in it */
+} dukd_part_record;
+
 /* A step as one (step_record.c). */
 typedef struct {
     const dukd_ext_graph *graph; /* the plugin's; NULL: steps are not recorded */
-    dukd_recording *recording;   /* NULL: none yet */
+    dukd_part_record *parts;     /* [micro_batches]; NULL where graph is */
+    int32_t recorded;            /* all of them are */
     int32_t runs;                /* iterations that were run call by call */
-    dukd_step_counts costs;      /* of a replay */
-    int64_t steps;               /* of the optimizer in it */
 } dukd_step_record;
+
+/* An iteration's batch, in the engine's memory. */
+typedef struct {
+    int64_t iteration, first_sample;
+    const float *lr, *hr;
+} dukd_step_batch;
+
+/* A part of it as the plugin sees it. It points into itself. */
+typedef struct {
+    dukd_step step;
+    dukd_tensor lr, hr;
+    int64_t lr_shape[4], hr_shape[4];
+} dukd_step_part;
 
 struct dukd_stepper {
     dukd_stepper_options o;
@@ -74,12 +93,17 @@ int dukd_step_run_pass(dukd_stepper *s, const dukd_pass *pass, dukd_failure *f);
 /* One micro-batch, call by call. */
 int dukd_step_run_part(dukd_stepper *s, const dukd_step *step, dukd_failure *f);
 
-/* The same, recorded or replayed where that can be done: on an engine that records, with a plugin that has dukd.graph/1, after a
- * few iterations call by call. */
-int dukd_step_run_or_replay(dukd_stepper *s, const dukd_step *step, dukd_failure *f);
+/* Begins with part i of a batch: *out is it, and what the stepper knows of it. */
+void dukd_step_begin_part(dukd_stepper *s, const dukd_step_batch *b, int32_t i, dukd_step_part *out);
+
+/* Records the batch's parts once that can be done: on an engine that records, with a plugin that has dukd.graph/1, after a few iterations
+ * call by call. *replays: the parts are replayed and not run; on all ranks or on none. */
+int dukd_step_record_batch(dukd_stepper *s, const dukd_step_batch *b, int *replays, dukd_failure *f);
+int dukd_step_replay_part(dukd_stepper *s, const dukd_step *step, dukd_failure *f);
 /* Whether this stepper's steps can be recorded at all; else *why says what stands against it. */
 int dukd_step_can_record(const dukd_stepper *s, const char **why);
-void dukd_step_open_record(dukd_stepper *s);   /* once everything else is made */
+int dukd_step_open_record(dukd_stepper *s, dukd_failure *f); /* once everything else is made */
+void dukd_step_close_record(dukd_stepper *s);
 void dukd_step_forget_record(dukd_stepper *s); /* what was recorded no longer holds */
 
 /* Draws the drop paths of all passes of the part that begins. */
@@ -95,7 +119,21 @@ typedef struct {
     dukd_failure failure;
 } dukd_bucket;
 int dukd_step_listen(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_bucket *b);
-int dukd_step_heard(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_bucket *b, dukd_failure *f);
+/* failed: the status of the backward; it is what comes back then. */
+int dukd_step_heard(dukd_stepper *s, const dukd_pass *pass, int32_t k, dukd_bucket *b, int failed,
+                    dukd_failure *f);
+
+/* Do ranks meet on the processor in the middle of a step, and wait for it? Not where the engines have joined and steps look at the flag by
+ * themselves: gradients and flag are averaged on the devices alone. */
+static inline int dukd_step_ranks_wait(const dukd_stepper *s) {
+    return s->o.ranks && !(s->o.joined && s->late);
+}
+/* step_ranks.c. A graph with sums over ranks must be recorded and replayed by all of them: *can becomes 0 where it is for any; *why becomes the
+ * first rank's whose recording has failed (a failure in the sums is everybody's end). */
+int dukd_step_all_can_record(dukd_stepper *s, int *can, dukd_failure *f);
+int dukd_step_all_recorded(dukd_stepper *s, dukd_failure *why, dukd_failure *f);
+/* step_ranks.c. Before the host waits for a step that ranks have not met in: one that has failed never comes to its sums. */
+int dukd_step_before_look(dukd_stepper *s, dukd_failure *f);
 
 /* step_ranks.c. Before an optimizer step: all ranks get the means of their gradients, and gradient_broken where it is set on any. What is in
  * the gradients from an earlier mean (of a step after which they were not cleared) stays what it is. After the losses were read: theirs. */

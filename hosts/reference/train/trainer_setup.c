@@ -500,6 +500,8 @@ int dukd_run_open(dukd_run *r, const dukd_train_settings *settings, dukd_failure
 }
 
 void dukd_run_close(dukd_run *r) {
+    /* Releasing memory waits for a device that may be waiting for a rank that never comes. */
+    if (r->joined && r->failed) dukd_join_close(r->engine, 1);
     dukd_loader_destroy(r->loader);
     dukd_learner_free(&r->learner);
     dukd_validator_close(&r->validator);
@@ -507,7 +509,7 @@ void dukd_run_close(dukd_run *r) {
     dukd_ready_network_close(&r->student);
     dukd_ready_network_close(&r->teacher);
     dukd_ready_network_close(&r->features);
-    if (r->joined) dukd_join_close(r->engine, r->failed);
+    if (r->joined && !r->failed) dukd_join_close(r->engine, 0);
     dukd_engine_destroy(r->engine);
     dukd_state_close(r->resumed);
     dukd_metrics_log_close(&r->metrics);

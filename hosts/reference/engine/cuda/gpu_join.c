@@ -18,9 +18,13 @@ static int open_ranks(void *engine, const char *id, int32_t rank, int32_t count,
     return gpu_ranks_open(&e->ranks, id, rank, count, e->stream, f);
 }
 
+/* NCCL ends a communicator once all graphs with sums of it are gone, and waits for that without an end. A graph that still waits for another
+ * rank is gone when its sums are ended. */
 static void close_ranks(void *engine, int broken) {
     gpu_engine *e = engine;
+    if (!e->ranks) return;
     (void)gpu_enter(e, NULL);
+    gpu_recordings_end(e, !broken);
     gpu_ranks_close(e->ranks, broken);
     e->ranks = NULL;
 }
@@ -37,6 +41,18 @@ static int mean_begin(void *engine, float *x, int64_t count, dukd_failure *f) {
     return gpu_ranks_mean(e->ranks, x, count, f);
 }
 
+static int any_begin(void *engine, int32_t *flag, dukd_failure *f) {
+    gpu_engine *e = engine;
+    const int status = with_ranks(e, f);
+    return status == DUKD_DONE ? gpu_ranks_any(e->ranks, flag, f) : status;
+}
+
+static int check(void *engine, dukd_failure *f) {
+    gpu_engine *e = engine;
+    const int status = with_ranks(e, f);
+    return status == DUKD_DONE ? gpu_ranks_check(e->ranks, f) : status;
+}
+
 static int mean_end(void *engine, dukd_failure *f) {
     gpu_engine *e = engine;
     int status = with_ranks(e, f);
@@ -50,4 +66,6 @@ const dukd_join_ops gpu_join_ops = {.make_id = make_id,
                                     .open = open_ranks,
                                     .close = close_ranks,
                                     .mean_begin = mean_begin,
-                                    .mean_end = mean_end};
+                                    .any_begin = any_begin,
+                                    .mean_end = mean_end,
+                                    .check = check};

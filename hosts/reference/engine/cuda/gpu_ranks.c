@@ -31,8 +31,9 @@ struct gpu_ranks {
     ncclComm_t comm;
     cudaStream_t stream, own; /* the engine's, and that of the sums */
     cudaEvent_t ready, summed;
-    int32_t count; /* of ranks */
-    int32_t begun; /* sums that the engine's stream has not been told to wait for */
+    int32_t count;        /* of ranks */
+    int32_t begun;        /* sums that the engine's stream has not been told to wait for */
+    ncclResult_t refused; /* what a sum has failed with: the communicator is of no use any more */
 };
 
 static const gpu_library nccl_library = {
@@ -132,7 +133,8 @@ void gpu_ranks_close(gpu_ranks *r, int broken) {
     if (r->comm) {
         /* A communicator with a lost rank never finishes: it is aborted. */
         ncclResult_t error = ncclSuccess;
-        if (broken || r->nccl.async_error(r->comm, &error) != ncclSuccess || error != ncclSuccess) {
+        if (broken || r->refused != ncclSuccess || r->nccl.async_error(r->comm, &error) != ncclSuccess ||
+            error != ncclSuccess) {
             (void)r->nccl.abort(r->comm);
         } else {
             (void)cudaStreamSynchronize(r->own);
@@ -145,18 +147,36 @@ void gpu_ranks_close(gpu_ranks *r, int broken) {
     free(r);
 }
 
-int gpu_ranks_mean(gpu_ranks *r, float *x, int64_t count, dukd_failure *f) {
-    if (count == 0) return 0;
+/* The next sum comes after what the engine's stream has been given. */
+static int follow(gpu_ranks *r, dukd_failure *f) {
     cudaError_t e = cudaEventRecord(r->ready, r->stream);
     if (e != cudaSuccess) return fail_cuda("cudaEventRecord", e, f);
     e = cudaStreamWaitEvent(r->own, r->ready, 0);
     if (e != cudaSuccess) return fail_cuda("cudaStreamWaitEvent", e, f);
     r->begun = 1;
-    const ncclResult_t result =
-        r->nccl.all_reduce(x, x, (size_t)count, ncclFloat32, ncclSum, r->comm, r->own);
-    if (result != ncclSuccess) return fail_nccl(&r->nccl, "ncclAllReduce", result, f);
-    e = (cudaError_t)gpu_array_scale(r->own, x, 1 / (float)r->count, count);
+    return 0;
+}
+
+static int reduce(gpu_ranks *r, void *x, int64_t count, ncclDataType_t type, ncclRedOp_t how,
+                  dukd_failure *f) {
+    const ncclResult_t result = r->nccl.all_reduce(x, x, (size_t)count, type, how, r->comm, r->own);
+    if (result == ncclSuccess) return 0;
+    r->refused = result;
+    return fail_nccl(&r->nccl, "ncclAllReduce", result, f);
+}
+
+int gpu_ranks_mean(gpu_ranks *r, float *x, int64_t count, dukd_failure *f) {
+    if (count == 0) return 0;
+    int status = follow(r, f);
+    if (!status) status = reduce(r, x, count, ncclFloat32, ncclSum, f);
+    if (status) return status;
+    const cudaError_t e = (cudaError_t)gpu_array_scale(r->own, x, 1 / (float)r->count, count);
     return e == cudaSuccess ? 0 : fail_cuda("dividing a sum", e, f);
+}
+
+int gpu_ranks_any(gpu_ranks *r, int32_t *flag, dukd_failure *f) {
+    const int status = follow(r, f);
+    return status ? status : reduce(r, flag, 1, ncclInt32, ncclMax, f);
 }
 
 int gpu_ranks_join(gpu_ranks *r, dukd_failure *f) {
@@ -171,6 +191,7 @@ int gpu_ranks_join(gpu_ranks *r, dukd_failure *f) {
 
 int gpu_ranks_check(gpu_ranks *r, dukd_failure *f) {
     ncclResult_t broken = ncclSuccess;
+    if (r->refused != ncclSuccess) return fail_nccl(&r->nccl, "ncclAllReduce", r->refused, f);
     const ncclResult_t result = r->nccl.async_error(r->comm, &broken);
     if (result != ncclSuccess) return fail_nccl(&r->nccl, "ncclCommGetAsyncError", result, f);
     if (broken == ncclSuccess || broken == ncclInProgress) return 0;

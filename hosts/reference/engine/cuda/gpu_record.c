@@ -5,7 +5,8 @@
 #include "engine/cuda/gpu_state.h"
 
 struct gpu_recording {
-    cudaGraphExec_t graph;
+    cudaGraphExec_t graph; /* NULL: ended (gpu_recordings_end) */
+    gpu_recording *next;   /* of the engine's */
 };
 
 /* Once nothing is recorded any more, memory that recordings might have used is anybody's again. */
@@ -64,6 +65,8 @@ static int record_end(void *engine, void **out, dukd_failure *f) {
     if (graph && cudaGraphDestroy(graph) != cudaSuccess) (void)cudaGetLastError();
     if (out && status == DUKD_DONE) {
         e->recordings++;
+        r->next = e->all_recordings;
+        e->all_recordings = r;
         *out = r;
         r = NULL;
     }
@@ -77,18 +80,41 @@ static int record_replay(void *engine, void *recording, dukd_failure *f) {
     const gpu_recording *r = recording;
     int status = gpu_enter(e, f);
     if (status != DUKD_DONE) return status;
+    if (!r->graph)
+        status =
+            dukd_fail(f, DUKD_MISUSED, "a recorded step is replayed after its engine has left the others");
     e->changes++;   /* the step may change weights */
     e->kept = NULL; /* and its forwards have been in the arena */
-    return gpu_check((int)cudaGraphLaunch(r->graph, e->stream), "replaying a step", f);
+    if (status == DUKD_DONE)
+        status = gpu_check((int)cudaGraphLaunch(r->graph, e->stream), "replaying a step", f);
+    return status;
+}
+
+static void wait_for_stream(const gpu_engine *e) {
+    if (cudaStreamSynchronize(e->stream) != cudaSuccess) (void)cudaGetLastError();
+}
+
+static void end_graph(gpu_recording *r) {
+    if (r->graph && cudaGraphExecDestroy(r->graph) != cudaSuccess) (void)cudaGetLastError();
+    r->graph = NULL;
+}
+
+/* CUDA lets a graph that runs end before it is destroyed: nothing need be waited for here. */
+void gpu_recordings_end(gpu_engine *e, int waits) {
+    if (e->all_recordings && waits) wait_for_stream(e);
+    for (gpu_recording *r = e->all_recordings; r; r = r->next) end_graph(r);
 }
 
 static void record_free(void *engine, void *recording) {
     gpu_engine *e = engine;
     gpu_recording *r = recording;
+    gpu_recording **at = &e->all_recordings;
     if (!r) return;
     (void)gpu_enter(e, NULL);
-    if (cudaStreamSynchronize(e->stream) != cudaSuccess) (void)cudaGetLastError();
-    if (cudaGraphExecDestroy(r->graph) != cudaSuccess) (void)cudaGetLastError();
+    wait_for_stream(e);
+    end_graph(r);
+    while (*at && *at != r) at = &(*at)->next;
+    if (*at) *at = r->next;
     free(r);
     e->recordings--;
     let_go(e);

@@ -50,6 +50,7 @@ typedef struct {
     gpu_conv_spec *conv_specs;
     int32_t conv_count, conv_room;
     int32_t recordings;      /* that there are */
+    gpu_recording *all_recordings;
     int32_t recording;       /* the number of the step that is being recorded; 0: none is */
     int32_t recorded;        /* numbers given so far */
     int64_t changes;         /* counts what changes weights without set_weights: see gpu_network */
@@ -153,6 +154,8 @@ extern const dukd_array_ops gpu_array_ops;
 
 /* ---- gpu_record.c, gpu_transfers.c ---- */
 extern const dukd_recording_ops gpu_recording_ops;
+/* All of them can be replayed no more, their memory stays until they are freed. waits: for what runs. */
+void gpu_recordings_end(gpu_engine *e, int waits);
 extern const dukd_transfer_ops gpu_transfer_ops;
 
 /* ---- gpu_join.c: only where NCCL's header is there (DUKD_GPU_NCCL) ---- */
