@@ -216,6 +216,19 @@ static void three_are_one(void **state) {
                  "params");
 }
 
+/* Four ranks with an image each. */
+static void four_are_one(void **state) {
+    (void)state;
+    NEEDS_RANKS();
+    RANKS(4, 0, "train", "dukd.yml", "-q", SET("name=four"), STEPS(20), ONE_THREAD,
+          SET("datasets.train.batch_size_per_gpu=1"));
+    HOST(0, "train", "dukd.yml", "-q", SET("name=one"), STEPS(20), ONE_THREAD, WHOLE_BATCH);
+    HOST(0, "train", "dukd.yml", "-q", SET("name=start"), STEPS(1), SET("train.optim_g.lr=1e-30"));
+    same_losses("four", "one", 20);
+    close_enough(MODEL("four", "net_g_latest"), MODEL("one", "net_g_latest"), MODEL("start", "net_g_latest"),
+                 "params");
+}
+
 /* ---------------------------------------------------------------- bits */
 
 static void one_rank_is_none(void **state) {
@@ -541,6 +554,7 @@ int main(int argc, char **argv) {
         TEST(shared_weights),
         TEST(parameters_of_the_plugin),
         TEST(three_are_one),
+        TEST(four_are_one),
         TEST(one_rank_is_none),
         TEST(the_same_bits_each_time),
         TEST(validation_is_shared),
