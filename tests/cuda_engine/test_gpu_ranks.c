@@ -95,6 +95,33 @@ static void test_captured(void **state) {
     gpu_free(b);
 }
 
+/* What one rank has is all ranks', and nothing is what nobody has; as it is and replayed. */
+static void test_any(void **state) {
+    (void)state;
+    for (int whose = -1; whose <= RANKS; whose++) {
+        const int32_t own = whose == mine || whose == RANKS; /* or all have it */
+        int32_t got[2] = {9, 9};
+        int32_t *flag = gpu_alloc(sizeof *flag);
+        dukd_failure f = {0};
+        cudaGraph_t graph;
+        cudaGraphExec_t replay;
+        gpu_upload(flag, &own, sizeof own);
+        if (gpu_ranks_any(ranks, flag, &f) || gpu_ranks_join(ranks, &f)) fail_msg("%s", f.message);
+        gpu_download(&got[0], flag, sizeof *flag);
+        gpu_upload(flag, &own, sizeof own);
+        GPU_OK(cudaStreamBeginCapture(gpu_stream(), cudaStreamCaptureModeThreadLocal));
+        if (gpu_ranks_any(ranks, flag, &f) || gpu_ranks_join(ranks, &f)) fail_msg("%s", f.message);
+        GPU_OK(cudaStreamEndCapture(gpu_stream(), &graph));
+        GPU_OK(cudaGraphInstantiate(&replay, graph, 0));
+        GPU_OK(cudaGraphLaunch(replay, gpu_stream()));
+        gpu_download(&got[1], flag, sizeof *flag);
+        for (int i = 0; i < 2; i++) assert_int_equal(got[i], whose >= 0);
+        GPU_OK(cudaGraphExecDestroy(replay));
+        GPU_OK(cudaGraphDestroy(graph));
+        gpu_free(flag);
+    }
+}
+
 /* A sum that nothing waits for leaves the capture with work that nobody joined: the device says so. */
 static void test_join_is_needed(void **state) {
     float *x = filled(10, 1);
@@ -141,9 +168,8 @@ static void test_refusal(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open_and_close), cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_captured),       cmocka_unit_test(test_join_is_needed),
-        cmocka_unit_test(test_refusal),
+        cmocka_unit_test(test_open_and_close), cmocka_unit_test(test_sums), cmocka_unit_test(test_captured),
+        cmocka_unit_test(test_join_is_needed), cmocka_unit_test(test_any),  cmocka_unit_test(test_refusal),
     };
 #ifdef GPU_ON_DEVICE
     int devices = 0;

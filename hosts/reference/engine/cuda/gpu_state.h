@@ -49,7 +49,7 @@ typedef struct {
     gpu_conv **convs; /* every convolution compiled so far, to be shared by equal ones */
     gpu_conv_spec *conv_specs;
     int32_t conv_count, conv_room;
-    int32_t recordings;      /* that there are */
+    int32_t recordings; /* that there are */
     gpu_recording *all_recordings;
     int32_t recording;       /* the number of the step that is being recorded; 0: none is */
     int32_t recorded;        /* numbers given so far */
