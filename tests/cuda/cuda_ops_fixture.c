@@ -48,7 +48,7 @@ void cuda_ops_begin(cuda_ops *o, const dukd_backend_load *load) {
     dukd_error error = {.struct_size = DUKD_ERROR_SIZE};
     bool recorded;
     dukd_backend_load whole = *load;
-    for (int i = 0; i < 4; i++) whole.l1_shape[i] = 1;
+    for (int i = 0; i < 4 && load->l1_shape[0] == 0; i++) whole.l1_shape[i] = 1;
     if (module->create(&o->cuda, NULL, 0, &error) != DUKD_OK ||
         o->cuda->reserve(o->cuda, &whole, &error) != DUKD_OK ||
         o->cuda->begin(o->cuda, o->stream, &recorded, &error) != DUKD_OK) {

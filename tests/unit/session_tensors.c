@@ -16,6 +16,11 @@ size_t fixture_dtype_size(dukd_dtype type) {
     return type.bits / 8u;
 }
 
+/* The biased exponent of infinities and NaN. */
+static int special(int least_exponent) {
+    return 3 - 2 * least_exponent;
+}
+
 /* By the definition of the formats: sign, exponent, `mantissa` bits; to nearest, ties to even. */
 static uint16_t to_half(double x, int mantissa, int least_exponent) {
     const uint16_t sign = signbit(x) ? 0x8000u : 0;
@@ -23,7 +28,7 @@ static uint16_t to_half(double x, int mantissa, int least_exponent) {
     x = fabs(x);
     if (x == 0) return sign;
     if (isnan(x)) return 0x7fffu;
-    if (isinf(x)) return (uint16_t)(sign | (unsigned)(2 - 2 * least_exponent - 1) << mantissa);
+    if (isinf(x)) return (uint16_t)(sign | (unsigned)special(least_exponent) << mantissa);
     frexp(x, &exponent);
     if (exponent - 1 < least_exponent) exponent = least_exponent + 1;
     const double unit = ldexp(1, exponent - 1 - mantissa);
@@ -34,8 +39,11 @@ static uint16_t to_half(double x, int mantissa, int least_exponent) {
 
 static double from_half(uint16_t h, int mantissa, int least_exponent) {
     const int biased = (h & 0x7fff) >> mantissa, fraction = h & ((1 << mantissa) - 1);
-    const double x = biased == 0 ? ldexp(fraction, least_exponent - mantissa)
-                                 : ldexp(fraction + (1 << mantissa), biased - 1 + least_exponent - mantissa);
+    if (biased == special(least_exponent) && fraction != 0) return NAN;
+    const double x = biased == special(least_exponent) ? (double)INFINITY
+                     : biased == 0
+                         ? ldexp(fraction, least_exponent - mantissa)
+                         : ldexp(fraction + (1 << mantissa), biased - 1 + least_exponent - mantissa);
     return (h & 0x8000u) != 0 ? -x : x;
 }
 

@@ -139,7 +139,7 @@ static __global__ void __launch_bounds__(THREADS, GROUPS > 1 ? 1 : 2)
     const int64_t first_channel = static_cast<int64_t>(blockIdx.z) * GROUPS * TILE;
     const float *unit_s = p.unit_s + image * p.student_c * ld, *unit_t = p.unit_t + image * p.teacher_c * ld;
     float slope[GROUPS > 0 ? GROUPS : 1][4][4] = {};
-    double sum = 0.0, nothing = 0.0;
+    double sum[1] = {0.0};
     for (int64_t i = 0; i < ld; i += TILE) {
         float of_s[4][4] = {}, of_t[4][4] = {};
         tile_product(of_s, unit_s, p.student_c, ld, i, j, a, b);
@@ -158,7 +158,7 @@ static __global__ void __launch_bounds__(THREADS, GROUPS > 1 ? 1 : 2)
             /* nobody reads the signs of the tile before: two barriers lie between */
             if (GROUPS > 0) signs[(4 * y + r) * 16 + x] = make_float4(sign[0], sign[1], sign[2], sign[3]);
         }
-        sum += static_cast<double>((rows[0] + rows[1]) + (rows[2] + rows[3]));
+        sum[0] += static_cast<double>((rows[0] + rows[1]) + (rows[2] + rows[3]));
 #pragma unroll
         for (int g = 0; g < GROUPS; g++) {
             const int64_t channel = first_channel + g * TILE;
@@ -176,7 +176,7 @@ static __global__ void __launch_bounds__(THREADS, GROUPS > 1 ? 1 : 2)
         }
     }
     if (blockIdx.z != 0) return; /* the sum is another block's */
-    if (dukd_sum_of_block<THREADS>(&sum, &nothing)) p.partial[(p.first + image) * p.tiles + blockIdx.x] = sum;
+    if (dukd_sums_of_block<THREADS>(sum)) p.partial[(p.first + image) * p.tiles + blockIdx.x] = sum[0];
 }
 
 /* ---------------------------------------------------------------- back through the norm, and the mean */
@@ -212,12 +212,12 @@ static __global__ void __launch_bounds__(PIXEL_THREADS)
         if (index < p.images * p.pixels) finish_pixel(p, index / p.pixels, index % p.pixels);
         return;
     }
-    double sum = 0.0, nothing = 0.0;
-    for (int64_t i = threadIdx.x; i < p.n * p.tiles; i += PIXEL_THREADS) sum += p.partial[i];
-    if (!dukd_sum_of_block<PIXEL_THREADS>(&sum, &nothing) || p.mean == nullptr) return;
+    double sum[1] = {0.0};
+    for (int64_t i = threadIdx.x; i < p.n * p.tiles; i += PIXEL_THREADS) sum[0] += p.partial[i];
+    if (!dukd_sums_of_block<PIXEL_THREADS>(sum) || p.mean == nullptr) return;
     const double pixels = static_cast<double>(p.pixels);
-    sum /= static_cast<double>(p.n) * pixels * pixels;
-    *p.mean = p.add != 0 ? *p.mean + sum : sum;
+    sum[0] /= static_cast<double>(p.n) * pixels * pixels;
+    *p.mean = p.add != 0 ? *p.mean + sum[0] : sum[0];
 }
 
 /* ---------------------------------------------------------------- the wrappers */

@@ -30,7 +30,7 @@ typedef struct {
     void *(*alloc)(void *ctx, int32_t device_type, int32_t device_id, uint64_t size, uint64_t align,
                    void *stream);
     void (*free)(void *ctx, void *p, int32_t device_type, int32_t device_id, void *stream);
-    double *partial; /* [2][partials] sums of blocks */
+    dukd_cuda_pair *partial; /* [2][partials] sums of blocks */
     int64_t partials;
     double *column; /* [columns] sums of hardest; NULL: never asked for */
     int64_t columns;

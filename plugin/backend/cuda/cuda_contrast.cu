@@ -1,7 +1,7 @@
 /* One layer of CSD's L_con and its gradients: the distances, their ratio, then, as the gradient of a ratio needs both, the signs.
  *
  * A thread has one element of the map, of all images and negatives: the first negatives stay in registers while it walks over the images, so
- * that each map is read once. Differences are f32, sums f64; the gradient's signs are added up in the CPU's order. */
+ * that each map is read once. Differences are f32, sums pairs of f32; the gradient's signs are added up in the CPU's order. */
 #include "cuda_device.h"
 #include "cuda_reduce.h"
 
@@ -13,8 +13,11 @@ using dukd_element::mixed;
 
 /* Where element e of image 0 lies. */
 static __device__ __forceinline__ int64_t element_at(const dukd_cuda_view &v, const dukd_cuda_contrast &p,
-                                                     int64_t e) {
-    return dukd_index(v, 0, e / (p.h * p.w), e / p.w % p.h, e % p.w);
+                                                     uint32_t e) {
+    uint32_t w = e;
+    uint32_t r = dukd_cuda_split(&p.by_w, &w);
+    const uint32_t c = dukd_cuda_split(&p.by_h, &r);
+    return dukd_index(v, 0, c, r, w);
 }
 
 static __device__ __forceinline__ float load_image(const dukd_cuda_view &v, int64_t at, int64_t n) {
@@ -26,42 +29,42 @@ static __device__ __forceinline__ void load_kept(float kept[KEPT], const dukd_cu
     for (int k = 0; k < KEPT; k++) kept[k] = k < p.negative_n ? load_image(p.negatives, at, k) : 0.0f;
 }
 
-static __global__ void __launch_bounds__(THREADS) contrast_distances(const dukd_cuda_contrast p) {
-    const int64_t e = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x;
-    double teacher = 0.0, negatives = 0.0;
-    if (e < p.c * p.h * p.w) {
+/* Two blocks: see contrast_gradient. */
+static __global__ void __launch_bounds__(THREADS, 2) contrast_distances(const dukd_cuda_contrast p) {
+    const uint32_t e = blockIdx.x * THREADS + threadIdx.x;
+    dukd_cuda_pair sum[2] = {}; /* to the teacher, to the negatives */
+    if (e < static_cast<uint32_t>(p.c * p.h * p.w)) {
         const int64_t s_at = element_at(p.student, p, e), t_at = element_at(p.teacher, p, e),
                       z_at = element_at(p.negatives, p, e);
         float kept[KEPT];
         load_kept(kept, p, z_at);
         for (int64_t n = 0; n < p.n; n++) {
             const float x = load_image(p.student, s_at, n);
-            teacher += static_cast<double>(fabsf(x - load_image(p.teacher, t_at, n)));
+            dukd_add(&sum[0], fabsf(x - load_image(p.teacher, t_at, n)));
 #pragma unroll
             for (int k = 0; k < KEPT; k++) {
-                if (k < p.negative_n) negatives += static_cast<double>(fabsf(x - kept[k]));
+                if (k < p.negative_n) dukd_add(&sum[1], fabsf(x - kept[k]));
             }
             for (int64_t k = KEPT; k < p.negative_n; k++)
-                negatives += static_cast<double>(fabsf(x - load_image(p.negatives, z_at, k)));
+                dukd_add(&sum[1], fabsf(x - load_image(p.negatives, z_at, k)));
         }
     }
-    if (!dukd_sum_of_block<THREADS>(&teacher, &negatives)) return;
-    p.partial[blockIdx.x] = teacher;
-    p.partial[gridDim.x + blockIdx.x] = negatives;
+    if (!dukd_sums_of_block<THREADS>(sum)) return;
+    p.partial[blockIdx.x] = sum[0];
+    p.partial[gridDim.x + blockIdx.x] = sum[1];
 }
 
 /* One block: each thread adds every THREADS-th of the partial sums. */
 static __global__ void __launch_bounds__(THREADS) contrast_ratio(const dukd_cuda_contrast p, int64_t blocks) {
-    double teacher = 0.0, negatives = 0.0;
+    double sum[2] = {0.0, 0.0};
     for (int64_t i = threadIdx.x; i < blocks; i += THREADS) {
-        teacher += p.partial[i];
-        negatives += p.partial[blocks + i];
+        sum[0] += dukd_value_of(p.partial[i]);
+        sum[1] += dukd_value_of(p.partial[blocks + i]);
     }
-    if (!dukd_sum_of_block<THREADS>(&teacher, &negatives)) return;
+    if (!dukd_sums_of_block<THREADS>(sum)) return;
     const double elements = static_cast<double>(p.n) * static_cast<double>(p.c * p.h * p.w);
     const double images = static_cast<double>(p.negative_n);
-    teacher /= elements;
-    negatives = negatives / (elements * images) + EPSILON;
+    const double teacher = sum[0] / elements, negatives = sum[1] / (elements * images) + EPSILON;
     const double ratio = teacher / negatives;
     const double factor = p.factor * (p.scale != nullptr ? static_cast<double>(*p.scale) : 1.0);
     p.slope[0] = static_cast<float>(factor / (negatives * elements));
@@ -71,8 +74,8 @@ static __global__ void __launch_bounds__(THREADS) contrast_ratio(const dukd_cuda
 
 /* Two blocks: left to itself, nvcc saves registers for sm_120 until it spills. */
 static __global__ void __launch_bounds__(THREADS, 2) contrast_gradient(const dukd_cuda_contrast p) {
-    const int64_t e = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x;
-    if (e >= p.c * p.h * p.w) return;
+    const uint32_t e = blockIdx.x * THREADS + threadIdx.x;
+    if (e >= static_cast<uint32_t>(p.c * p.h * p.w)) return;
     const int64_t s_at = element_at(p.student, p, e), t_at = element_at(p.teacher, p, e),
                   z_at = element_at(p.negatives, p, e), gs_at = element_at(p.grad_student, p, e),
                   gt_at = element_at(p.grad_teacher, p, e);
@@ -102,13 +105,16 @@ static __global__ void __launch_bounds__(THREADS, 2) contrast_gradient(const duk
 extern "C" int dukd_cuda_launch_contrast(const dukd_cuda_contrast *p, void *stream) {
     const int64_t blocks = (p->c * p->h * p->w - 1) / THREADS + 1;
     const dim3 grid(static_cast<unsigned>(blocks)), block(THREADS);
-    DUKD_LAUNCH(contrast_distances, grid, block, 0, stream, *p);
+    dukd_cuda_contrast q = *p;
+    q.by_w = dukd_cuda_divider_of(p->w);
+    q.by_h = dukd_cuda_divider_of(p->h);
+    DUKD_LAUNCH(contrast_distances, grid, block, 0, stream, q);
     int status = static_cast<int>(cudaGetLastError());
     if (status != 0) return status;
-    DUKD_LAUNCH(contrast_ratio, dim3(1), block, 0, stream, *p, blocks);
+    DUKD_LAUNCH(contrast_ratio, dim3(1), block, 0, stream, q, blocks);
     status = static_cast<int>(cudaGetLastError());
     if (status != 0 || (p->grad_student.data == nullptr && p->grad_teacher.data == nullptr)) return status;
-    DUKD_LAUNCH(contrast_gradient, grid, block, 0, stream, *p);
+    DUKD_LAUNCH(contrast_gradient, grid, block, 0, stream, q);
     return static_cast<int>(cudaGetLastError());
 }
 

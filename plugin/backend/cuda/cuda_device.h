@@ -76,16 +76,15 @@ struct mixed {
 
 /* factor x sign(d); sign(0) is 0, sign(NaN) is NaN */
 static __device__ __forceinline__ float dukd_signed(float factor, float d) {
-    if (d > 0.0f) return factor;
-    if (d < 0.0f) return -factor;
-    return d == 0.0f ? 0.0f : dukd_f32_of_word(0x7fc00000u);
+    const float of_sign = dukd_f32_of_word(dukd_word_of_f32(factor) ^ (dukd_word_of_f32(d) & 0x80000000u));
+    return fabsf(d) > 0.0f ? of_sign : d + 0.0f; /* -0 becomes 0 */
 }
 
 /* Where element (r, c) of an h x w plane lies in D of it. */
-static __device__ __forceinline__ void dukd_place_of(uint32_t augment, int64_t h, int64_t w, int64_t r,
-                                                     int64_t c, int64_t *row, int64_t *col) {
-    const int64_t i = (augment & DUKD_AUGMENT_FLIP_H) != 0 ? h - 1 - r : r;
-    const int64_t j = (augment & DUKD_AUGMENT_FLIP_W) != 0 ? w - 1 - c : c;
+static __device__ __forceinline__ void dukd_place_of(uint32_t augment, uint32_t h, uint32_t w, uint32_t r,
+                                                     uint32_t c, uint32_t *row, uint32_t *col) {
+    const uint32_t i = (augment & DUKD_AUGMENT_FLIP_H) != 0 ? h - 1 - r : r;
+    const uint32_t j = (augment & DUKD_AUGMENT_FLIP_W) != 0 ? w - 1 - c : c;
     const bool transposed = (augment & DUKD_AUGMENT_TRANSPOSE) != 0;
     *row = transposed ? j : i;
     *col = transposed ? i : j;

@@ -88,6 +88,11 @@ static double contrast_blocks(const int64_t shape[4]) {
     return ceil(elements / DUKD_CUDA_CONTRAST_THREADS);
 }
 
+/* The kernels count the elements of an image in 31 bits. */
+static bool contrast_fits(const int64_t shape[4]) {
+    return dukd_cuda_grid(1, shape[1], shape[2], shape[3]) > 0;
+}
+
 static double lay_contrast(dukd_cuda_contrast *p, const int64_t shape[4], char *room) {
     carver c = {room, 0.0};
     p->partial = carve(&c, 2.0 * contrast_blocks(shape), sizeof *p->partial);
@@ -116,8 +121,7 @@ int32_t dukd_cuda_contrast_op(dukd_backend *base, dukd_contrast_args *a, dukd_er
         .weight = a->weight,
         .add = a->add,
     };
-    if (lay_contrast(&p, shape, b->features) > (double)b->features_size ||
-        contrast_blocks(shape) > (double)INT32_MAX)
+    if (lay_contrast(&p, shape, b->features) > (double)b->features_size || !contrast_fits(shape))
         return dukd_report(error, DUKD_E_INTERNAL, "the CUDA backend was not told of a map this large");
     int32_t status = dukd_cuda_enter(b, &turn, error);
     if (status != DUKD_OK) return status;
@@ -188,7 +192,7 @@ int64_t dukd_cuda_features_room(const dukd_backend_load *load) {
     for (uint32_t i = 0; i < load->n_contrasts; i++) {
         dukd_cuda_contrast p = {0};
         most = fmax(most, lay_contrast(&p, load->contrast[i].student, NULL));
-        if (contrast_blocks(load->contrast[i].student) > (double)INT32_MAX) return -1;
+        if (!contrast_fits(load->contrast[i].student)) return -1;
     }
     return most > (double)(INT64_MAX / 2) ? -1 : (int64_t)most;
 }

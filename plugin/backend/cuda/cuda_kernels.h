@@ -6,6 +6,8 @@
 #ifndef DUKD_CUDA_KERNELS_H
 #define DUKD_CUDA_KERNELS_H
 
+#include "cuda_divide.h"
+
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -22,7 +24,13 @@ typedef struct {
     int32_t pad0;
 } dukd_cuda_view;
 
-/* ---- l1: as dukd_l1_args. A block is a tile of 32 x 32 pixels of one channel of one image. ---- */
+/* A sum of f32 and what its roundings lost: cuda_reduce.h. */
+typedef struct {
+    float high, low;
+} dukd_cuda_pair;
+
+/* ---- l1: as dukd_l1_args. A block is a tile of 32 x 32 pixels of one channel of one image, or of three with the channels last. n, c, h, w
+ * are below 2^31 - 32. ---- */
 
 #define DUKD_CUDA_TILE 32
 
@@ -31,12 +39,13 @@ typedef struct {
     int64_t n, c, h, w; /* of value */
     int64_t tiles_h, tiles_w;
     double factor[2];
-    const float *scale;   /* multiplies the factors; NULL: 1 */
-    const uint32_t *back; /* [n]; NULL: identity */
-    double *partial;      /* [2][blocks]: the sum of each block, in the order of the tiles */
+    const float *scale;      /* multiplies the factors; NULL: 1 */
+    const uint32_t *back;    /* [n]; NULL: identity */
+    dukd_cuda_pair *partial; /* [n_targets][blocks]: the sum of each block, in the order of the tiles */
     double *mean[2];
     uint32_t n_targets; /* 1 or 2 */
-    uint32_t pad0;
+    dukd_cuda_divider by_tiles, by_tiles_w,
+        by_planes; /* of a plane, of its row; planes of an image: the wrapper fills them */
 } dukd_cuda_l1;
 
 /* Two launches: the tiles, and the sum of their sums in their order. */
@@ -51,12 +60,14 @@ typedef struct {
     int64_t n, c, h, w;
     const int32_t *image, *row, *col;
     const uint32_t *augment;
+    dukd_cuda_divider by_w, by_h, by_c; /* of these; like all divisors, the wrapper fills them */
 } dukd_cuda_zoom_in;
 
 int dukd_cuda_launch_zoom_in(const dukd_cuda_zoom_in *p, void *stream);
 
 /* ---- zoom out: as dukd_zoom_out_args. A block makes up to 32 pixels of one row. ---- */
-#define DUKD_CUDA_MOST_TAPS 256 /* 4 * the largest scale */
+#define DUKD_CUDA_MOST_TAPS   256       /* 4 * the largest scale */
+#define DUKD_CUDA_MOST_PIXELS (1 << 29) /* of a side of lr */
 
 typedef struct {
     dukd_cuda_view lr, plain, augmented;
@@ -65,6 +76,7 @@ typedef struct {
     int64_t scale, first;  /* output o is the sum over t of weight[t] * input[o * scale + first + t] */
     int64_t taps, tiles_w; /* of 32 outputs */
     const uint32_t *augment;
+    dukd_cuda_divider by_tiles_w, by_out_h, by_c;
     double weight[DUKD_CUDA_MOST_TAPS];
 } dukd_cuda_zoom_out;
 
@@ -104,20 +116,20 @@ typedef struct {
 
 int dukd_cuda_launch_affinity(const dukd_cuda_affinity *p, void *stream);
 
-/* ---- contrast: as dukd_contrast_args. Two launches or, with a gradient, three: distances; their ratio; signs. ---- */
+/* ---- contrast: as dukd_contrast_args; an image has less than 2^31 elements. Two launches or, with a gradient, three: distances; their ratio; signs. ---- */
 #define DUKD_CUDA_CONTRAST_THREADS 256 /* a thread has an element of the map, of all images */
 
 typedef struct {
     dukd_cuda_view student, teacher, negatives, grad_student, grad_teacher;
     int64_t n, negative_n, c, h, w;
     double factor;
-    const float *scale; /* multiplies it; NULL: 1 */
-    double *partial;    /* [2][blocks]: sums to the teacher and to the negatives, a block each */
-    float *slope;       /* [2]: of one sign, to the teacher and to a negative, in the student's gradient */
-    double *mean;       /* NULL: not wanted */
-    double weight;      /* of the ratio in it */
-    uint32_t add;       /* to *mean */
-    uint32_t pad0;
+    const float *scale;      /* multiplies it; NULL: 1 */
+    dukd_cuda_pair *partial; /* [2][blocks]: sums to the teacher and to the negatives, a block each */
+    float *slope;  /* [2]: of one sign, to the teacher and to a negative, in the student's gradient */
+    double *mean;  /* NULL: not wanted */
+    double weight; /* of the ratio in it */
+    uint32_t add;  /* to *mean */
+    dukd_cuda_divider by_w, by_h;
 } dukd_cuda_contrast;
 
 int dukd_cuda_launch_contrast(const dukd_cuda_contrast *p, void *stream);
@@ -129,6 +141,7 @@ typedef struct {
     dukd_cuda_view lr, out;
     int64_t n, c, h, w; /* of out */
     int64_t lr_h, lr_w, scale;
+    dukd_cuda_divider by_w, by_h, by_c, by_scale;
     double weight[DUKD_CUDA_MOST_PHASES][4]; /* of output o = i scale + phase */
     int32_t first[DUKD_CUDA_MOST_PHASES];    /* input of the first of the four, relative to i */
 } dukd_cuda_upscale;

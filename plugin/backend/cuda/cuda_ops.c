@@ -34,7 +34,9 @@ static int64_t tiles(int64_t size) {
     return (size - 1) / DUKD_CUDA_TILE + 1;
 }
 
+/* The kernels count rows and columns in 32 bits, up to the end of the last tile. */
 int64_t dukd_cuda_partials(const int64_t shape[4]) {
+    if (shape[2] > INT32_MAX - DUKD_CUDA_TILE || shape[3] > INT32_MAX - DUKD_CUDA_TILE) return -1;
     return dukd_cuda_grid(shape[0], shape[1], tiles(shape[2]), tiles(shape[3]));
 }
 
@@ -138,7 +140,8 @@ int32_t dukd_cuda_zoom_out_op(dukd_backend *base, const dukd_zoom_out_args *a, d
     p.out_w = (p.w - 1) / p.scale + 1;
     p.tiles_w = tiles(p.out_w);
     make_weights(&p);
-    if (dukd_cuda_grid(p.n, p.c, p.out_h, p.tiles_w) < 0)
+    if (p.h > DUKD_CUDA_MOST_PIXELS || p.w > DUKD_CUDA_MOST_PIXELS ||
+        dukd_cuda_grid(p.n, p.c, p.out_h, p.tiles_w) < 0)
         return dukd_cuda_too_large("the zoomed-out image", error);
     int32_t status = dukd_cuda_enter(b, &turn, error);
     if (status != DUKD_OK) return status;
@@ -171,7 +174,7 @@ int32_t dukd_cuda_l1_op(dukd_backend *base, dukd_l1_args *a, dukd_error *error) 
     for (uint32_t t = 0; t < a->n_targets; t++) p.target[t] = dukd_cuda_view_of(a->target[t]);
     p.tiles_h = tiles(p.h);
     p.tiles_w = tiles(p.w);
-    const int64_t blocks = dukd_cuda_grid(p.n, p.c, p.tiles_h, p.tiles_w);
+    const int64_t blocks = dukd_cuda_partials(shape->shape);
     if (blocks < 0) return dukd_cuda_too_large("a tap", error);
     if (blocks > b->partials)
         return dukd_report(error, DUKD_E_INTERNAL, "the CUDA backend was not told of a tap this large");

@@ -1,31 +1,62 @@
-/* Sums of a block, in an order that is always the same: no atomics. */
+/* Sums of a block, in an order that is always the same: no atomics.
+ *
+ * Most devices add f64 at a 32nd or 64th of the rate of f32, so what is many is added in pairs of f32: `high` is the f32 sum, `low` the sum of
+ * what its roundings lost (Knuth's TwoSum: seven f32 additions a number). A pair of a few thousand numbers of one sign is good to
+ * 2^-44 or better. A NaN or an infinity is in `high`; so is a sum that reaches 2^128. */
 #ifndef DUKD_CUDA_REDUCE_H
 #define DUKD_CUDA_REDUCE_H
 
+#include "cuda_kernels.h"
 #include "cuda_launch.h"
 
-/* Sum over the warp, always the same tree; lane 0 has it. */
-static __device__ __forceinline__ double dukd_sum_of_warp(double x) {
-    for (int step = 16; step > 0; step /= 2) x += __shfl_down_sync(0xffffffffu, x, step);
-    return x;
+static __device__ __forceinline__ void dukd_add(dukd_cuda_pair *sum, float x) {
+    const float high = sum->high + x, part = high - sum->high;
+    sum->low += (sum->high - (high - part)) + (x - part);
+    sum->high = high;
 }
 
-/* The sums of a and of b over all THREADS threads of the block, a multiple of 32; true for thread 0, which has them. Once a kernel:
- * a second time would write what thread 0 may still read. */
-template <int THREADS> static __device__ __forceinline__ bool dukd_sum_of_block(double *a, double *b) {
-    DUKD_SHARED(double, of_warp, [2][THREADS / 32]);
+static __device__ __forceinline__ void dukd_add(dukd_cuda_pair *sum, const dukd_cuda_pair &x) {
+    dukd_add(sum, x.high);
+    sum->low += x.low;
+}
+
+static __device__ __forceinline__ void dukd_add(double *sum, const double &x) {
+    *sum += x;
+}
+
+static __device__ __forceinline__ double dukd_value_of(const dukd_cuda_pair &p) {
+    const double high = static_cast<double>(p.high);
+    return isfinite(p.high) ? high + static_cast<double>(p.low) : high;
+}
+
+static __device__ __forceinline__ double dukd_of_lane_after(const double &x, int step) {
+    return __shfl_down_sync(0xffffffffu, x, step);
+}
+
+static __device__ __forceinline__ dukd_cuda_pair dukd_of_lane_after(const dukd_cuda_pair &x, int step) {
+    dukd_cuda_pair y;
+    y.high = __shfl_down_sync(0xffffffffu, x.high, step);
+    y.low = __shfl_down_sync(0xffffffffu, x.low, step);
+    return y;
+}
+
+/* Each sum[i] (T: double or dukd_cuda_pair) over all THREADS threads of the block, a multiple of 32; true for thread 0, which has them. Once
+ * a kernel: a second time would write what thread 0 may still read. */
+template <int THREADS, class T, int SUMS>
+static __device__ __forceinline__ bool dukd_sums_of_block(T (&sum)[SUMS]) {
+    DUKD_SHARED(T, of_warp, [SUMS][THREADS / 32]);
     const int thread = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x);
-    *a = dukd_sum_of_warp(*a);
-    *b = dukd_sum_of_warp(*b);
-    if (thread % 32 == 0) {
-        of_warp[0][thread / 32] = *a;
-        of_warp[1][thread / 32] = *b;
+#pragma unroll
+    for (int i = 0; i < SUMS; i++) {
+#pragma unroll
+        for (int step = 16; step > 0; step /= 2) dukd_add(&sum[i], dukd_of_lane_after(sum[i], step));
+        if (thread % 32 == 0) of_warp[i][thread / 32] = sum[i];
     }
     __syncthreads();
     if (thread != 0) return false;
-    for (int i = 1; i < THREADS / 32; i++) {
-        *a += of_warp[0][i];
-        *b += of_warp[1][i];
+#pragma unroll
+    for (int i = 0; i < SUMS; i++) {
+        for (int warp = 1; warp < THREADS / 32; warp++) dukd_add(&sum[i], of_warp[i][warp]);
     }
     return true;
 }
