@@ -9,7 +9,7 @@
 
 #include "doubles/doubles.h"
 #include "emulation.h"
-#include "engine/cuda/gpu_conv.h"
+#include "engine/cuda/gpu_conv_state.h"
 
 #include <cudnn.h>
 
@@ -189,6 +189,7 @@ static void plan_one(int convolution, int work, dukd_type type, int32_t tf32) {
                           1 << CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS |
                           1 << CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION;
     assert_int_equal(p.notes & never, 0);
+    assert_false(gpu_avoids_engine(libraries, s.kind, p.engine));
     if (type == DUKD_TYPE_F32 && !tf32) assert_int_equal(p.notes & 1 << CUDNN_NUMERICAL_NOTE_TENSOR_CORE, 0);
 }
 
