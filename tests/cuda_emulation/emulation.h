@@ -36,6 +36,8 @@ EMULATION_EXPORT int64_t emulation_alive(void);
 
 /* The machine: its devices (at most 2) and the CUDA version of its driver (13000; 0: no driver). */
 EMULATION_EXPORT void emulation_machine(int32_t devices, int32_t driver);
+/* The machine's device (0 to 15) that is this process's device 0, for devices' UUIDs: as where a launcher shows each process its own. */
+EMULATION_EXPORT void emulation_first_device(int32_t number);
 /* Devices that have a context, bit 0 for device 0; and: none has, and `current` is the device
  * of a thread that has called nothing yet. */
 EMULATION_EXPORT int32_t emulation_contexts(void);
@@ -45,7 +47,7 @@ EMULATION_EXPORT void emulation_capability(int32_t ten_times);
 /* Bytes that may be allocated on each device (INT64_MAX in the beginning). */
 EMULATION_EXPORT void emulation_memory(int64_t bytes);
 /* The same for a program that is no test's own, in its environment: DUKD_EMULATION has words parted by commas,
- *     devices=N  driver=VERSION  capability=N  memory=BYTES
+ *     devices=N  first=N (or rank: the launcher's local one)  driver=VERSION  capability=N  memory=BYTES
  *     prompt                what is in a stream has run before a graph is launched or recorded, as on a device that is fast enough; else
  *                           the program that fails in a step leaves the one before it undone, and others wait for it
  *     fail=NAME@N:ERROR     the Nth call of this name (from 1) fails with this cudaError_t; with a + behind it, those after it as well */

@@ -20,7 +20,13 @@ void understand(const std::string &word, machine *m) {
     if (sscanf(word.c_str(), "devices=%lld", &m->devices) == 1 ||
         sscanf(word.c_str(), "driver=%lld", &m->driver) == 1)
         return;
-    if (sscanf(word.c_str(), "capability=%lld", &number) == 1) {
+    const char *rank = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+    if (rank == nullptr) rank = getenv("MPI_LOCALRANKID");
+    if (word == "first=rank") {
+        emulation_first_device(rank != nullptr ? atoi(rank) : 0);
+    } else if (sscanf(word.c_str(), "first=%lld", &number) == 1) {
+        emulation_first_device(static_cast<int32_t>(number));
+    } else if (sscanf(word.c_str(), "capability=%lld", &number) == 1) {
         emulation_capability(static_cast<int32_t>(number));
     } else if (sscanf(word.c_str(), "memory=%lld", &number) == 1) {
         emulation_memory(number);

@@ -50,6 +50,7 @@ struct stream {
 };
 
 std::recursive_mutex lock;
+int first_device; /* of the machine, that this process sees */
 int devices = 2, driver = 13000, capability = 80, current_device;
 int context =
     -1; /* the device whose primary context is the thread's (there is one thread here); -1: none yet */
@@ -316,6 +317,7 @@ cudaError_t CUDARTAPI cudaGetDeviceProperties(cudaDeviceProp *p, int device) {
     p->major = capability / 10;
     p->minor = capability % 10;
     p->l2CacheSize = 64 << 10;
+    p->uuid.bytes[0] = static_cast<char>(0xd0 + first_device + device);
     return cudaSuccess;
 }
 
@@ -789,6 +791,10 @@ int64_t emulation_alive(void) {
 void emulation_machine(int32_t count, int32_t version) {
     devices = count;
     driver = version;
+}
+
+void emulation_first_device(int32_t number) {
+    first_device = number;
 }
 
 void emulation_capability(int32_t ten_times) {

@@ -130,6 +130,20 @@ static void one_device_for_two_ranks_is_refused(void **state) {
     assert_non_null(strstr(host_output(), "take the key out"));
 }
 
+/* Launchers show each process its own GPU, which is device 0 there (srun --gpus-per-task=1); or all the same one, by mistake. */
+static void processes_that_see_one_device(void **state) {
+    (void)state;
+    NEEDS_RANKS();
+    if (host_gpus()) skip();
+    setenv("DUKD_EMULATION", "devices=1,first=rank", 1);
+    RANKS(2, 0, "train", "dukd.yml", "-q", ON_CUDA, "--set", "precision=f32", "--set", "train.total_iter=2");
+    assert_null(strstr(host_load("experiments/dukd/train_dukd.log"), "in the processor's memory"));
+    setenv("DUKD_EMULATION", "devices=1", 1);
+    RANKS(2, 2, "train", "dukd.yml", "-q", ON_CUDA, "--set", "precision=f32");
+    unsetenv("DUKD_EMULATION");
+    assert_non_null(strstr(host_output(), "ranks 0 and 1 would share a GPU (d0"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(paper_mode, setup, host_teardown),
@@ -137,6 +151,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(two_ranks, setup, host_teardown),
         cmocka_unit_test_setup_teardown(two_ranks_in_official_mode, setup, host_teardown),
         cmocka_unit_test_setup_teardown(one_device_for_two_ranks_is_refused, setup, host_teardown),
+        cmocka_unit_test_setup_teardown(processes_that_see_one_device, setup, host_teardown),
     };
     return cmocka_run_group_tests_name("cuda", tests, NULL, NULL);
 }

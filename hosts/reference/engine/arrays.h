@@ -15,6 +15,7 @@ typedef struct {
     int32_t on_host;                /* 1: pointers are the processor's, and calls are done when they return */
     int32_t device_type, device_id; /* DLPack's numbers: 1 and 0 for the processor, 2 and an index for CUDA */
     void *stream;                   /* CUDA: cudaStream_t, in which everything is ordered; else NULL */
+    char unique[40]; /* what no other device has, on any machine (CUDA: its UUID); "": nothing known */
 } dukd_engine_place;
 
 const dukd_engine_place *dukd_engine_get_place(const dukd_engine *e);

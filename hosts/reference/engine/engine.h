@@ -29,9 +29,10 @@ typedef enum {
 } dukd_purpose;
 
 typedef struct {
-    const char *name;         /* "onednn", "cuda", or "auto": CUDA where it can be used, else the processor */
-    int32_t threads;          /* 0: OpenMP's default */
-    int32_t device;           /* which GPU, from 0; -1: the current one */
+    const char *name; /* "onednn", "cuda", or "auto": CUDA where it can be used, else the processor */
+    int32_t threads;  /* 0: OpenMP's default */
+    int32_t device;   /* which GPU, from 0; -1: the current one of those that this process sees, or... */
+    int32_t turn; /* ... that many after it, counted around: of several processes on a machine each its own */
     const char *without_cuda; /* a reason why "auto" is not to take CUDA; NULL: none */
     int32_t tf32; /* CUDA: 1: f32 products may be rounded to TF32 (8 bits of exponent, 10 of fraction) */
 } dukd_engine_options;

@@ -14,6 +14,7 @@
 
 /* 0: this engine's memory is the processor's, or its module was built without NCCL; *why (may be NULL) says so. */
 int dukd_engine_can_join(const dukd_engine *e, const char **why);
+/* id NULL: whether it could be done, and so whether this process can join. */
 int dukd_join_make_id(dukd_engine *e, char id[DUKD_JOIN_ID_BYTES], dukd_failure *f);
 /* Process `rank` of `count`; waits for the others. Once for an engine. */
 int dukd_join_open(dukd_engine *e, const char id[DUKD_JOIN_ID_BYTES], int32_t rank, int32_t count,

@@ -72,7 +72,8 @@ int dukd_run_engine_create(dukd_engine **out, const dukd_run_options *o, const d
     dukd_failure why = {0};
     dukd_engine_options options = {.name = o->engine_flag ? o->engine_flag : o->engine,
                                    .threads = o->threads,
-                                   .device = o->device >= 0 ? o->device : o->rank_device,
+                                   .device = o->device,
+                                   .turn = o->rank_turn,
                                    .tf32 = o->tf32};
     const char *key = "engine";
     char words[320];

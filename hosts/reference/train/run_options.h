@@ -75,8 +75,8 @@ typedef struct dukd_run_options {
     const char *engine; /* for dukd_engine_open: "auto" */
     const char *
         engine_flag; /* a command's --engine, which goes before it (dukd_run_options_for_engine); NULL: not given */
-    int32_t device;      /* index of the GPU; -1: not given */
-    int32_t rank_device; /* the one to take then: this rank's number on its machine; -1: alone */
+    int32_t device;    /* index of the GPU; -1: not given */
+    int32_t rank_turn; /* this rank's number on its machine: which it takes then (dukd_engine_options.turn) */
     int32_t tf32;
     const char
         *backend; /* the plugin's, as written; NULL: absent. "cpu" and "cuda" say where the engine is, too */

@@ -37,7 +37,6 @@ void dukd_run_read_general(dukd_run_reader *r, dukd_run_options *o) {
     o->precision = dukd_run_choice(r, "precision", precisions, 0) ? DUKD_BF16 : DUKD_F32;
     o->engine = dukd_run_text(r, "engine", "auto");
     o->device = (int32_t)dukd_run_whole(r, "device", 0, 1023, -1);
-    o->rank_device = -1;
     o->tf32 = dukd_run_flag(r, "tf32", 0);
     o->backend = dukd_run_text(r, "backend", NULL);
     o->resume_state = dukd_run_file(r, "path.resume_state");

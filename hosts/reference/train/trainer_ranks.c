@@ -91,7 +91,23 @@ static int make_ready(dukd_run *r, int *joins, char id[DUKD_JOIN_ID_BYTES], dukd
     if (!*joins)
         dukd_run_log_warn(&r->log, "gradients are averaged in the processor's memory, which is slow: %s",
                           why);
-    return *joins && r->writes ? dukd_join_make_id(r->engine, id, f) : 0;
+    /* Nobody waits in dukd_join_open for a rank that cannot come. */
+    return *joins ? dukd_join_make_id(r->engine, r->writes ? id : NULL, f) : 0;
+}
+
+/* A device that two ranks have. Known to all of them alike. */
+static int check_apart(const dukd_run *r, const void *all, dukd_failure *f) {
+    enum { NAME = sizeof(((dukd_engine_place *)0)->unique) };
+    const char *names = all;
+    const int32_t count = dukd_ranks_get_info(r->ranks)->count;
+    for (size_t a = 0; a < (size_t)count; a++)
+        for (size_t b = a + 1; b < (size_t)count; b++)
+            if (names[a * NAME] && memcmp(names + a * NAME, names + b * NAME, NAME) == 0)
+                return dukd_fail(f, DUKD_MISUSED,
+                                 "ranks %d and %d would share a GPU (%.36s): start no more processes on a "
+                                 "machine than it has GPUs, or show each process its own",
+                                 (int)a, (int)b, names + a * NAME);
+    return 0;
 }
 
 int dukd_run_join(dukd_run *r, dukd_failure *f) {
@@ -103,7 +119,11 @@ int dukd_run_join(dukd_run *r, dukd_failure *f) {
     uint32_t flags = joins ? 0 : STAYS_ALONE;
     status = dukd_ranks_meet(r->ranks, DUKD_AT_JOIN, status, &flags, f);
     if (status || flags & STAYS_ALONE) return status; /* all or none */
+    const dukd_engine_place *place = dukd_engine_get_place(r->engine);
+    const void *all;
     status = dukd_ranks_broadcast(r->ranks, id, sizeof id, f);
+    if (!status) status = dukd_ranks_gather(r->ranks, place->unique, sizeof place->unique, &all, f);
+    if (!status) status = check_apart(r, all, f);
     if (!status)
         status =
             dukd_join_open(r->engine, id, dukd_ranks_get_info(r->ranks)->rank, (int32_t)r->info.ranks, f);

@@ -94,7 +94,7 @@ static int open_engine(dukd_run *r, dukd_failure *f) {
     int status = dukd_run_take_threads(r, f);
     if (status) return status;
     if (r->o->threads) omp_set_num_threads(r->o->threads);
-    if (r->ranks) r->o->rank_device = dukd_ranks_get_info(r->ranks)->local_rank;
+    if (r->ranks) r->o->rank_turn = dukd_ranks_get_info(r->ranks)->local_rank;
     status = dukd_run_engine_create(&r->engine, r->o, r->plugin, f);
     if (status) return status;
     const dukd_engine_info *info = dukd_engine_get_info(r->engine);

@@ -35,8 +35,8 @@ static void engine_destroy(void *engine) {
     free(e);
 }
 
-/* Compute capability and name; what is too old is told before a kernel fails. */
-static int ask_device(gpu_engine *e, dukd_engine_info *info, dukd_failure *f) {
+/* Compute capability and names; what is too old is told before a kernel fails. */
+static int ask_device(gpu_engine *e, dukd_engine_info *info, dukd_engine_place *place, dukd_failure *f) {
     struct cudaDeviceProp properties;
     memset(&properties, 0, sizeof properties);
     cudaError_t status = cudaGetDeviceProperties(&properties, e->device);
@@ -54,6 +54,9 @@ static int ask_device(gpu_engine *e, dukd_engine_info *info, dukd_failure *f) {
     (void)snprintf(info->instruction_set, sizeof info->instruction_set, "%.48s, sm_%d", properties.name,
                    capability);
     info->bf16 = capability >= OLDEST_BF16;
+    for (size_t i = 0; i < sizeof properties.uuid.bytes; i++)
+        snprintf(place->unique + 2 * i, sizeof place->unique - 2 * i, "%02x",
+                 (unsigned char)properties.uuid.bytes[i]);
     return DUKD_DONE;
 }
 
@@ -67,8 +70,8 @@ static int load_kernels(dukd_failure *f) {
     return status;
 }
 
-static int open_engine(gpu_engine *e, dukd_engine_info *info, dukd_failure *f) {
-    int status = ask_device(e, info, f);
+static int open_engine(gpu_engine *e, dukd_engine_info *info, dukd_engine_place *place, dukd_failure *f) {
+    int status = ask_device(e, info, place, f);
     if (status == DUKD_DONE) status = load_kernels(f);
     cudaStream_t stream = NULL;
     if (status == DUKD_DONE)
@@ -90,7 +93,10 @@ static int engine_create(void **out, const dukd_engine_options *options, dukd_en
     if (!e) return dukd_fail_memory(f, "an engine", sizeof *e);
     e->tf32 = options->tf32;
     e->device = options->device;
-    if (e->device < 0) status = gpu_check((int)cudaGetDevice(&e->device), "asking for the current device", f);
+    if (e->device < 0) {
+        status = gpu_check((int)cudaGetDevice(&e->device), "asking for the current device", f);
+        e->device = (int)(((int64_t)e->device + options->turn) % devices);
+    }
     if (status == DUKD_DONE && e->device >= devices)
         status = dukd_fail(f, DUKD_MISUSED, "there is no CUDA device %d: there %s %d, counted from 0",
                            e->device, devices == 1 ? "is" : "are", devices);
@@ -99,14 +105,14 @@ static int engine_create(void **out, const dukd_engine_options *options, dukd_en
         free(e);
         return status;
     }
-    status = open_engine(e, info, f);
+    *place = (dukd_engine_place){.device_type = 2, .device_id = e->device}; /* 2: DLPack's CUDA */
+    status = open_engine(e, info, place, f);
     if (status != DUKD_DONE) close_engine(e);
     if (status != DUKD_DONE) {
         free(e);
         return status;
     }
-    *place = (dukd_engine_place){
-        .on_host = 0, .device_type = 2, .device_id = e->device, .stream = e->stream}; /* 2: DLPack's CUDA */
+    place->stream = e->stream;
     *out = e;
     return DUKD_DONE;
 }

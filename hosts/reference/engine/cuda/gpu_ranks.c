@@ -85,7 +85,7 @@ int gpu_ranks_make_id(char id[GPU_RANKS_ID_BYTES], dukd_failure *f) {
     nccl_functions n;
     ncclUniqueId made;
     int status = open_library(&n, f);
-    if (status) return status;
+    if (status || !id) return status;
     const ncclResult_t result = n.get_id(&made);
     if (result != ncclSuccess)
         status = fail_nccl(&n, "ncclGetUniqueId", result, f);

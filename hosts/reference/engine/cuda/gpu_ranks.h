@@ -17,7 +17,8 @@
 
 typedef struct gpu_ranks gpu_ranks;
 
-/* On one rank; the others get it from that one. A machine without NCCL, or with another major version: a message that says so. */
+/* On one rank; the others get it from that one, and call with NULL. A machine without NCCL, or with another major version: a message that
+ * says so. */
 int gpu_ranks_make_id(char id[GPU_RANKS_ID_BYTES], dukd_failure *f);
 
 /* On all ranks at once, each with its device current: waits for the others. `stream`: cudaStream_t of the engine. */
