@@ -134,9 +134,9 @@ static listener listened(dukd_engine *e, const engine_net *n) {
     return l;
 }
 
-/* So many parameters that their gradients are unpacked in three groups. */
+/* So many parameters that their gradients are unpacked in groups, of which one ends between two convolutions whose biases are added up together. */
 static const engine_net large_edsr = {
-    "EDSR 128c", "EDSR", "num_in_ch=3 num_out_ch=3 num_feat=128 num_block=6 upscale=2", 1, 3, 2, 0, 0, {0}};
+    "EDSR 120c", "EDSR", "num_in_ch=3 num_out_ch=3 num_feat=120 num_block=6 upscale=2", 1, 3, 2, 0, 0, {0}};
 
 /* Small networks' gradients are complete at the end, of a large one's some are while backward goes on; and there are networks that share
  * parameters between layers (CARN-M). */

@@ -224,6 +224,34 @@ static void test_refusals(void **state) {
     assert_int_equal(emulation_alive(), 0);
 }
 
+/* Weights that are packed for the first time in a recording are so in that one alone: the next packs them, too. */
+static void test_packed_inside(void **state) {
+    (void)state;
+    dukd_failure f = {0};
+    dukd_engine *e = engine();
+    dukd_recording *r = NULL;
+    bench eager = bench_on(e, &engine_nets[0], DUKD_INFER, 3),
+          b = bench_on(e, &engine_nets[0], DUKD_INFER, 3);
+    bench_forward(&eager, 2);
+    float *want = bench_fetched(&eager, eager.output, eager.out_count);
+    OK(dukd_recording_begin(e, &f));
+    bench_forward(&b, 2);
+    OK(dukd_recording_end(e, NULL, &f));
+    OK(dukd_recording_begin(e, &f));
+    bench_forward(&b, 2);
+    OK(dukd_recording_end(e, &r, &f));
+    OK(dukd_recording_replay(r, &f));
+    float *got = bench_fetched(&b, b.output, b.out_count);
+    bench_assert_same("packed in a recording", got, want, b.out_count);
+    dukd_recording_free(r);
+    free(want);
+    free(got);
+    bench_close(&eager);
+    bench_close(&b);
+    dukd_engine_destroy(e);
+    assert_int_equal(emulation_alive(), 0);
+}
+
 /* Feeds arrive in order, whatever is sent meanwhile; reports are of when they were sent; nobody waits for the engine's stream. */
 static void test_transfers(void **state) {
     (void)state;
@@ -296,6 +324,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replays),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_packed_inside),
         cmocka_unit_test(test_transfers),
         cmocka_unit_test(test_feed_of_used_memory),
     };
