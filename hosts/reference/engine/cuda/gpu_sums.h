@@ -84,9 +84,9 @@ static __global__ void __launch_bounds__(EACH_THREADS)
         add_part(s, z, group, blockIdx.x, partial, row_sum);
 }
 
-/* Of two tensors, all images a group: a's parts, then b's. */
+/* Of two tensors, all images a group: a's parts, then b's. Four blocks at least: to have five, ptxas would spill on sm_120. */
 template <class A, class B>
-static __global__ void __launch_bounds__(EACH_THREADS)
+static __global__ void __launch_bounds__(EACH_THREADS, 4)
     sum_two_parts(const A a, const sum_shape za, float *a_partial, const B b, const sum_shape zb,
                   float *b_partial) {
     static_assert(A::V == B::V, "one shape of blocks");
