@@ -132,12 +132,21 @@ static void run(const gpu_conv_spec *s, gpu_conv_operands o) {
 
 typedef enum { NO_ADDEND, APART, IN_PLACE } addend_kind;
 
+/* Sums in f32. On a device convolutions of 3 x 3 may go by Winograd's transforms in f32, which lose about a digit (gpu_conv_graph.c). */
+static double tolerance_of_sums(const gpu_conv_spec *s) {
+#ifdef GPU_ON_DEVICE
+    if (s->type == DUKD_TYPE_F32 && s->side == 3) return 1e-5;
+#endif
+    (void)s;
+    return 1e-6;
+}
+
 /* Where a library cannot fuse them, bf16 is rounded once more between the convolution and what follows it. */
 static double tolerance(const gpu_conv_spec *s, int32_t device) {
 #ifdef GPU_ON_DEVICE
     device = 1;
 #endif
-    return s->type == DUKD_TYPE_BF16 && device != 0 ? 1. / 256 : 1e-6;
+    return s->type == DUKD_TYPE_BF16 && device != 0 ? 1. / 256 : tolerance_of_sums(s);
 }
 
 static void check_forward(gpu_conv_spec s, operands *o, const double *bare, addend_kind addend,
@@ -221,7 +230,7 @@ static void check_weights_gradient(gpu_conv_spec s, operands *o, const double *w
 #endif
     gpu_pair dw = gpu_empty((gpu_size){s.out_channels, s.in_channels / s.groups, s.side, s.side}, type);
     run(&s, (gpu_conv_operands){.x = o->x.device.data, .d = o->d.device.data, .out = dw.device.data});
-    gpu_check("weights gradient", &dw, want, 1e-6);
+    gpu_check("weights gradient", &dw, want, tolerance_of_sums(&s));
     gpu_pair_free(&dw);
 }
 

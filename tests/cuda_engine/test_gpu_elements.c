@@ -131,6 +131,11 @@ static void test_functions(void **state) {
 static void test_accuracy(void **state) {
     (void)state;
     enum { POINTS = 2000 };
+#ifdef GPU_ON_DEVICE
+    const double of_gelu = 8e-7; /* CUDA's erfcf is allowed 4 ulp, the processor's library has 1 */
+#else
+    const double of_gelu = 6e-7;
+#endif
     gpu_pair x = gpu_empty((gpu_size){1, POINTS, 1, 1}, DUKD_TYPE_F32),
              y = gpu_empty((gpu_size){1, POINTS, 1, 1}, DUKD_TYPE_F32);
     for (int i = 0; i < POINTS; i++) gpu_set(&x.host, i, -8.9 + 17.8 * i / POINTS);
@@ -139,7 +144,7 @@ static void test_accuracy(void **state) {
     gpu_pull(&y);
     for (int i = 0; i < POINTS; i++) {
         const double at = gpu_get(&x.host, i), want = gelu(at);
-        assert_true(fabs(gpu_get(&y.host, i) - want) <= 6e-7 * (1 + at * at / 16) * fabs(want));
+        assert_true(fabs(gpu_get(&y.host, i) - want) <= of_gelu * (1 + at * at / 16) * fabs(want));
         gpu_set(&y.host, i, 1);
     }
     gpu_push(&y);
