@@ -15,7 +15,7 @@ namespace gpu {
 
 enum { EACH_THREADS = 256 };
 
-template <class F> static __global__ void __launch_bounds__(EACH_THREADS) each(const F f, int64_t n) {
+template <class F> static __global__ void __launch_bounds__(EACH_THREADS, 4) each(const F f, int64_t n) {
     const int64_t step = static_cast<int64_t>(gridDim.x) * EACH_THREADS;
     const int64_t first = static_cast<int64_t>(blockIdx.x) * EACH_THREADS + threadIdx.x, whole = n / F::WIDE;
     for (int64_t i = first; i < whole; i += step) f.template at<F::WIDE>(i * F::WIDE);
@@ -24,7 +24,7 @@ template <class F> static __global__ void __launch_bounds__(EACH_THREADS) each(c
 
 /* `elements` of an image are a multiple of V. */
 template <class F, int V>
-static __global__ void __launch_bounds__(EACH_THREADS) each_image(F f, int64_t elements, int32_t images) {
+static __global__ void __launch_bounds__(EACH_THREADS, 4) each_image(F f, int64_t elements, int32_t images) {
     const int64_t step = static_cast<int64_t>(gridDim.x) * EACH_THREADS * V;
     const int64_t first = (static_cast<int64_t>(blockIdx.x) * EACH_THREADS + threadIdx.x) * V;
     for (int32_t n = static_cast<int32_t>(blockIdx.y); n < images; n += static_cast<int32_t>(gridDim.y)) {
@@ -35,7 +35,7 @@ static __global__ void __launch_bounds__(EACH_THREADS) each_image(F f, int64_t e
 
 /* Threads (x, y): vector x of the channels, pixel y. `vectors` a pixel; pixels of a group (an image, or all of them). */
 template <class F>
-static __global__ void __launch_bounds__(EACH_THREADS)
+static __global__ void __launch_bounds__(EACH_THREADS, 2)
     each_channel(const F f, int32_t vectors, int64_t pixels, int32_t groups) {
     const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.y;
     const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;

@@ -231,7 +231,7 @@ static __global__ void __launch_bounds__(512)
 /* ---------------------------------------------------------------- wide tensors: a warp a pixel, read again in every pass */
 
 template <class E, int V>
-static __global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS, 4)
     norm_wide(typename E::word *out, const typename E::word *x, const float *weight, const float *bias,
               float eps, float *stats, const norm_shape z) {
     const team_place at(z);

@@ -76,7 +76,7 @@ static __device__ __forceinline__ void add_part(const S &s, const sum_shape &z, 
 
 /* partial: groups x parts x channels. Block (part, group), groups looped over. */
 template <class S>
-static __global__ void __launch_bounds__(EACH_THREADS)
+static __global__ void __launch_bounds__(EACH_THREADS, 4)
     sum_parts(const S s, const sum_shape z, float *partial) {
     DUKD_SHARED(float, row_sum, [S::V][EACH_THREADS]);
     for (int32_t group = static_cast<int32_t>(blockIdx.y); group < z.groups;
@@ -101,7 +101,7 @@ static __global__ void __launch_bounds__(EACH_THREADS, 4)
 /* out, groups x channels of E: (sum ? out : 0) + factor times the sum of a channel's parts, or (root) its square root. Threads (channel,
  * every 8th part). */
 template <class E>
-static __global__ void __launch_bounds__(EACH_THREADS)
+static __global__ void __launch_bounds__(EACH_THREADS, 4)
     finish_sums(typename E::word *out, const float *partial, const sum_shape z, double factor, int sum,
                 int root) {
     DUKD_SHARED(double, row_sum, [8][32]);
