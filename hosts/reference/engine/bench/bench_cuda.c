@@ -71,10 +71,14 @@ int main(int argc, char **argv) {
     }
     int status = dukd_bench_gpu_open(&b, &f);
     if (!status && a.parts & KERNELS) status = dukd_bench_gpu_kernels(&b, &f);
+    if (!status && a.parts & PLUGIN) status = dukd_bench_gpu_bandwidth(&b, &f);
     if (!status && a.parts & PLUGIN) status = dukd_bench_gpu_plugin(&b, a.plugin, &f);
     if (!status && a.parts & STEP) status = dukd_bench_gpu_step(&b, 0, 0, &f);
     if (!status && a.parts & STEP) status = dukd_bench_gpu_step(&b, 0, 1, &f);
     if (!status && a.parts & STEP) status = dukd_bench_gpu_step(&b, 1, 0, &f);
+    if (!status) status = dukd_bench_gpu_bandwidth(&b, &f);
+    if (!status)
+        printf("at the end a copy moves %.0f GB/s; the most was %.0f\n", 1e-9 * b.last, 1e-9 * b.bandwidth);
     dukd_bench_gpu_close(&b);
     if (status) fprintf(stderr, "dukd-bench-cuda: %s\n", f.message);
     return status;

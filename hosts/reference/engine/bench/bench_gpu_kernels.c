@@ -1,11 +1,12 @@
-/* The CUDA engine's own kernels against the bandwidth of a copy. Each case says how many bytes it must move: every operand once. */
+/* The CUDA engine's own kernels against the bandwidth of a copy. Each case says how many bytes it must move: every operand once. Operands
+ * come from DRAM: there are so many sets of them that none is in L2 when its turn comes. */
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/bench/bench_gpu.h"
 #include "engine/cuda/gpu_kernels.h"
 
-enum { MOST_SETS = 256, TABLE = 15 * 15 * 6 };
+enum { TABLE = 15 * 15 * 6 };
 
 /* Operands of one call: three tensors of the case's shape, one three times as wide, flat arrays; all in one piece of memory. */
 typedef struct {
@@ -157,7 +158,7 @@ typedef struct {
     const kernel_case *of;
     void *stream, *scratch;
     char *memory;
-    operands sets[MOST_SETS];
+    operands sets[DUKD_BENCH_GPU_SETS];
 } kernel_run;
 
 static int launch(void *ctx, int32_t set) {
@@ -214,7 +215,10 @@ static int measure(const dukd_bench_gpu *b, const kernel_case *c, dukd_type type
     static kernel_run r; /* too large for a stack */
     operands empty;
     const int64_t each = layout(&empty, NULL, b, c, type);
-    const int32_t sets = dukd_bench_gpu_sets(b, each);
+    const double elements = (double)count_of(&empty.a),
+                 size = c->on_arrays ? 4 : (double)dukd_type_bytes(type);
+    const double bytes = (c->reads + c->writes) * elements * size;
+    const int32_t sets = dukd_bench_gpu_sets(b, (int64_t)bytes, each);
     double seconds = 0;
     r = (kernel_run){.of = c, .stream = b->stream};
     int status = dukd_bench_gpu_alloc((void **)&r.memory, sets * each, f);
@@ -222,9 +226,6 @@ static int measure(const dukd_bench_gpu *b, const kernel_case *c, dukd_type type
     if (!status) status = dukd_bench_gpu_alloc(&r.scratch, scratch_of(&r.sets[0]), f);
     if (!status) status = dukd_bench_gpu_time(b, launch, &r, sets, &seconds, f);
     if (!status) {
-        const double elements = (double)count_of(&r.sets[0].a),
-                     size = c->on_arrays ? 4 : (double)dukd_type_bytes(type);
-        const double bytes = (c->reads + c->writes) * elements * size;
         printf("  %-22s %4d x %2d^2 x %-3d %-5s %8.1f us  %6.0f GB/s  %5.1f %% of a copy", c->name,
                (int)b->batch, (int)b->side, (int)c->channels, type == DUKD_TYPE_F32 ? "f32" : "bf16",
                1e6 * seconds, 1e-9 * bytes / seconds, 100 * bytes / seconds / b->bandwidth);

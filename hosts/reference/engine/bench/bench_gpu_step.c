@@ -8,6 +8,7 @@
 #include "engine/bench/bench_edsr.h"
 #include "engine/bench/bench_gpu.h"
 #include "engine/cuda/gpu_conv.h"
+#include "engine/recording.h"
 
 enum { INPUTS = 3, SCALE = 4, MAX_SHAPES = 256 };
 
@@ -17,8 +18,9 @@ typedef struct {
     gpu_conv_spec spec;
     double times; /* in a step */
     gpu_conv *conv;
-    void *memory;
-    gpu_conv_operands o;
+    void *memory, *workspace;
+    int64_t x, y, filters, bias; /* bytes of a set: source, result, and twice the filters */
+    int32_t sets;
 } shape;
 
 typedef struct {
@@ -81,47 +83,56 @@ static int64_t padded(int64_t bytes) {
     return (bytes + 255) / 256 * 256;
 }
 
-static int prepare(bare *b, shape *s, dukd_failure *f) {
+static int prepare(const dukd_bench_gpu *g, bare *b, shape *s, dukd_failure *f) {
     const gpu_conv_spec *c = &s->spec;
     const int64_t size = dukd_type_bytes(c->type), h = gpu_conv_out_side(c, c->height),
                   w = gpu_conv_out_side(c, c->width);
-    const int64_t x = padded((int64_t)c->images * c->height * c->width * c->in_channels * size),
-                  y = padded((int64_t)c->images * h * w * c->out_channels * size),
-                  filters =
-                      padded((int64_t)c->out_channels * c->in_channels / c->groups * c->side * c->side * 4),
-                  bias = padded((int64_t)c->out_channels * 4);
+    s->x = padded((int64_t)c->images * c->height * c->width * c->in_channels * size);
+    s->y = padded((int64_t)c->images * h * w * c->out_channels * size);
+    s->filters = padded((int64_t)c->out_channels * c->in_channels / c->groups * c->side * c->side * 4);
+    s->bias = padded((int64_t)c->out_channels * 4);
+    const int64_t set = s->x + s->y + 2 * s->filters + s->bias;
+    s->sets = dukd_bench_gpu_sets(g, s->x + s->y, set);
     int status = gpu_conv_create(&s->conv, b->libraries, c, f);
-    if (!status)
-        status = dukd_bench_gpu_alloc(
-            &s->memory, x + y + 2 * filters + bias + padded(gpu_conv_workspace(s->conv)) + 256, f);
-    if (status) return status;
-    char *at = s->memory;
-    s->o.x = at;
-    s->o.d = at + x;
-    s->o.w = at + x + y;
-    s->o.bias = c->has_bias ? (const float *)(const void *)(at + x + y + 2 * filters) : NULL;
-    s->o.narrow_bias = s->o.bias;
-    s->o.out = c->kind == GPU_CONV_FORWARD         ? at + x
-               : c->kind == GPU_CONV_DATA_GRADIENT ? at
-                                                   : at + x + y + filters;
-    s->o.workspace = at + x + y + 2 * filters + bias;
-    return DUKD_DONE;
+    if (!status) status = dukd_bench_gpu_alloc(&s->memory, s->sets * set, f);
+    if (!status) status = dukd_bench_gpu_alloc(&s->workspace, padded(gpu_conv_workspace(s->conv)) + 256, f);
+    return status;
 }
 
 static int run_shape(void *ctx, int32_t set) {
-    shape *s = ctx;
-    (void)set;
-    return gpu_conv_run(s->conv, &s->o, NULL) != DUKD_DONE;
+    const shape *s = ctx;
+    const gpu_conv_kind kind = s->spec.kind;
+    char *at = (char *)s->memory + set * (s->x + s->y + 2 * s->filters + s->bias), *y = at + s->x,
+         *w = y + s->y, *dw = w + s->filters;
+    const gpu_conv_operands o = {
+        .x = at,
+        .d = y,
+        .w = w,
+        .bias = s->spec.has_bias ? (const float *)(const void *)(dw + s->filters) : NULL,
+        .narrow_bias = s->spec.has_bias ? dw + s->filters : NULL,
+        .out = kind == GPU_CONV_FORWARD         ? y
+               : kind == GPU_CONV_DATA_GRADIENT ? at
+                                                : dw,
+        .workspace = s->workspace,
+    };
+    return gpu_conv_run(s->conv, &o, NULL) != DUKD_DONE;
 }
 
-static int measure_bare(const dukd_bench_gpu *g, bare *b, double *seconds, dukd_failure *f) {
+/* Seconds of all of them: with operands from DRAM, and from L2 as far as they fit. */
+static int measure_bare(const dukd_bench_gpu *g, bare *b, double *seconds, double *cached, dukd_failure *f) {
     int status = DUKD_DONE;
-    *seconds = 0;
+    *seconds = *cached = 0;
     for (int i = 0; i < b->count && !status; i++) {
-        double each = 0;
-        status = prepare(b, &b->shapes[i], f);
-        if (!status) status = dukd_bench_gpu_time(g, run_shape, &b->shapes[i], 1, &each, f);
-        *seconds += b->shapes[i].times * each;
+        shape *s = &b->shapes[i];
+        double far = 0, near = 0;
+        status = prepare(g, b, s, f);
+        if (!status) status = dukd_bench_gpu_time(g, run_shape, s, s->sets, &far, f);
+        if (!status) status = dukd_bench_gpu_time(g, run_shape, s, 1, &near, f);
+        *seconds += s->times * far;
+        *cached += s->times * near;
+        dukd_bench_gpu_free(s->memory);
+        dukd_bench_gpu_free(s->workspace);
+        s->memory = s->workspace = NULL;
     }
     return status;
 }
@@ -129,7 +140,6 @@ static int measure_bare(const dukd_bench_gpu *g, bare *b, double *seconds, dukd_
 static void bare_free(bare *b) {
     for (int i = 0; i < b->count; i++) {
         gpu_conv_destroy(b->shapes[i].conv);
-        dukd_bench_gpu_free(b->shapes[i].memory);
     }
     gpu_libraries_close(b->libraries);
     free(b);
@@ -145,6 +155,8 @@ typedef struct {
     dukd_exec *teacher[INPUTS], *student[INPUTS];
     float *input[INPUTS], *teacher_out[INPUTS], *student_out[INPUTS], *d_out[INPUTS];
     int32_t batch, side[INPUTS];
+    dukd_recording *recorded; /* NULL: it cannot record, and steps are enqueued call by call */
+    dukd_failure *f;
 } step_bench;
 
 static int floats(step_bench *b, float **out, int64_t count, dukd_failure *f) {
@@ -182,24 +194,41 @@ static int compile(step_bench *b, dukd_precision precision, dukd_failure *f) {
     return status;
 }
 
-static int run_step(void *ctx, int32_t set) {
-    step_bench *b = ctx;
+static int enqueue_step(step_bench *b) {
     int status =
-        dukd_network_set_weights(b->network[1], b->weights[1], NULL); /* as after an optimizer's step */
-    (void)set;
+        dukd_network_set_weights(b->network[1], b->weights[1], b->f); /* as after an optimizer's step */
     for (int i = 0; i < INPUTS && !status; i++) {
         const float *d = b->d_out[i];
-        status = dukd_exec_forward(b->teacher[i], b->batch, b->input[i], &b->teacher_out[i], NULL);
+        status = dukd_exec_forward(b->teacher[i], b->batch, b->input[i], &b->teacher_out[i], b->f);
         if (!status)
-            status = dukd_exec_forward(b->student[i], b->batch, b->input[i], &b->student_out[i], NULL);
-        if (!status) status = dukd_exec_backward(b->student[i], &d, b->d_weights, NULL, NULL);
+            status = dukd_exec_forward(b->student[i], b->batch, b->input[i], &b->student_out[i], b->f);
+        if (!status) status = dukd_exec_backward(b->student[i], &d, b->d_weights, NULL, b->f);
     }
     return status;
+}
+
+static int run_step(void *ctx, int32_t set) {
+    step_bench *b = ctx;
+    (void)set;
+    return b->recorded ? dukd_recording_replay(b->recorded, b->f) : enqueue_step(b);
+}
+
+/* As dukd-host trains: two steps, which load and take what they need, then one that is recorded. */
+static int record_step(step_bench *b) {
+    int status = enqueue_step(b);
+    if (!status) status = enqueue_step(b);
+    if (status || !dukd_engine_can_record(b->engine)) return status;
+    status = dukd_recording_begin(b->engine, b->f);
+    if (status) return status;
+    status = enqueue_step(b);
+    const int ended = dukd_recording_end(b->engine, status ? NULL : &b->recorded, b->f);
+    return status ? status : ended;
 }
 
 static void step_free(step_bench *b) {
     float *const arrays[] = {b->weights[0], b->weights[1], b->d_weights};
     if (!b->engine) return;
+    dukd_recording_free(b->recorded);
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) dukd_engine_release(b->engine, arrays[i]);
     for (int i = 0; i < INPUTS; i++) {
         dukd_engine_release(b->engine, b->input[i]);
@@ -227,9 +256,9 @@ static int add_bare(bare *b, const step_bench *s, dukd_failure *f) {
 int dukd_bench_gpu_step(const dukd_bench_gpu *g, int bf16, int tf32, dukd_failure *f) {
     const dukd_engine_options options = {.name = "cuda", .device = 0, .tf32 = tf32};
     const int32_t small = (g->side + SCALE - 1) / SCALE;
-    step_bench s = {.batch = g->batch, .side = {g->side, g->side, small}};
+    step_bench s = {.batch = g->batch, .side = {g->side, g->side, small}, .f = f};
     bare *b = calloc(1, sizeof *b);
-    double whole = 0, alone = 0;
+    double whole = 0, alone = 0, cached = 0;
     if (!b) return dukd_fail_memory(f, "a benchmark", sizeof *b);
     b->type = bf16 ? DUKD_TYPE_BF16 : DUKD_TYPE_F32;
     b->tf32 = tf32;
@@ -244,23 +273,25 @@ int dukd_bench_gpu_step(const dukd_bench_gpu *g, int bf16, int tf32, dukd_failur
     if (!status) status = compile(&s, bf16 ? DUKD_BF16 : DUKD_F32, f);
     if (!status) status = gpu_libraries_open(&b->libraries, g->stream, f);
     if (!status) status = add_bare(b, &s, f);
-    if (!status) status = measure_bare(g, b, &alone, f);
+    if (!status) status = measure_bare(g, b, &alone, &cached, f);
+    if (!status) status = record_step(&s);
     if (!status) {
         dukd_bench_gpu on_engine = *g;
         on_engine.stream = dukd_engine_get_place(s.engine)->stream;
-        status = dukd_bench_gpu_time(&on_engine, run_step, &s, 1, &whole, f);
+        status = dukd_bench_gpu_time_long(&on_engine, run_step, &s, &whole, f);
     }
     if (!status) {
         int64_t now, peak;
         dukd_engine_memory(s.engine, &now, &peak);
-        printf("step %-4s %d x 3 x %d^2: engine %.2f ms, bare convolutions %.2f ms: %.3f x (goal 1.2); %.1f "
-               "T multiply-adds/s; "
-               "%.0f MiB\n",
-               bf16   ? "bf16"
-               : tf32 ? "tf32"
-                      : "f32",
-               (int)g->batch, (int)g->side, 1e3 * whole, 1e3 * alone, whole / alone,
-               1e-12 * b->multiply_adds / whole, (double)peak / (1 << 20));
+        printf(
+            "step %-4s %d x 3 x %d^2: engine %.2f ms%s, bare convolutions %.2f ms: %.3f x (goal 1.2); with "
+            "operands in L2 %.2f ms: %.3f x; %.1f T multiply-adds/s; %.0f MiB\n",
+            bf16   ? "bf16"
+            : tf32 ? "tf32"
+                   : "f32",
+            (int)g->batch, (int)g->side, 1e3 * whole, s.recorded ? "" : " (not recorded)", 1e3 * alone,
+            whole / alone, 1e3 * cached, whole / cached, 1e-12 * b->multiply_adds / whole,
+            (double)peak / (1 << 20));
     }
     bare_free(b);
     step_free(&s);
