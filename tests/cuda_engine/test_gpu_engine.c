@@ -1,7 +1,8 @@
 /* The CUDA engine's module on the emulated device against the engine on the processor: every network of models/, in f32 and bf16; and what
  * engine.h promises of any engine.
  *
- * Bounds: f32 1e-5 of a tensor's largest; bf16 against f32 measured, with room for other processors. */
+ * Bounds: f32 1e-5 of a tensor's largest (on a GPU 1e-4: Winograd's transforms lose a digit); bf16 against f32 measured, with room for other
+ * processors. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +26,12 @@
 #include "support/compare.h"
 #include "support/fill.h"
 
-static const double f32_bound = 1e-5, bf16_output = 1. / 64, bf16_norm = 1. / 32, bf16_d_input = 1. / 8;
+#ifdef GPU_ON_DEVICE
+static const double f32_bound = 1e-4;
+#else
+static const double f32_bound = 1e-5;
+#endif
+static const double bf16_output = 1. / 64, bf16_norm = 1. / 32, bf16_d_input = 1. / 8;
 
 /* cuDNN as it really is (test_gpu_plans): in bf16 it takes biases in bf16 alone, and gives weights' gradients in bf16. */
 static void like_cudnn(int on) {
@@ -56,18 +62,32 @@ static void check_gap(const engine_net *n, const char *what, double got, double 
     dukd_assert_error(name, got, bound);
 }
 
+static void check_bf16(dukd_engine *gpu, const engine_net *n, const dukd_graph *g, engine_result *want) {
+    like_cudnn(1);
+    engine_result half = run(gpu, n, g, DUKD_BF16);
+    like_cudnn(0);
+    const engine_gap gap = engine_result_gap(g, &half, want);
+    print_message("%s, bf16: infer %.1e train %.1e d_input %.1e norm %.1e\n", n->name, gap.infer, gap.train,
+                  gap.d_input, gap.d_norm);
+    check_gap(n, "inference in bf16", gap.infer, bf16_output);
+    check_gap(n, "training in bf16", gap.train, bf16_output);
+    check_gap(n, "input's gradient in bf16", gap.d_input, bf16_d_input);
+    check_gap(n, "parameters' gradients in bf16", gap.d_norm, bf16_norm);
+    engine_result_free(&half);
+}
+
 static void test_networks(void **state) {
     (void)state;
     dukd_engine *cpu = engine_of("onednn"), *gpu = engine_of("cuda");
+    const int has_bf16 = dukd_engine_get_info(gpu)->bf16;
+    if (!has_bf16)
+        print_message("SKIP: networks in bf16: %s has none\n", dukd_engine_get_info(gpu)->instruction_set);
     for (int32_t i = 0; i < engine_net_count; i++) {
         const engine_net *n = &engine_nets[i];
         dukd_graph *g = engine_net_build(n);
         engine_result want = run(cpu, n, g, DUKD_F32), got = run(gpu, n, g, DUKD_F32),
                       again = run(gpu, n, g, DUKD_F32);
-        like_cudnn(1);
-        engine_result half = run(gpu, n, g, DUKD_BF16);
-        like_cudnn(0);
-        engine_gap gap = engine_result_gap(g, &got, &want);
+        const engine_gap gap = engine_result_gap(g, &got, &want);
         print_message("%s: infer %.1e train %.1e d_input %.1e d_weights %.1e norm %.1e\n", n->name, gap.infer,
                       gap.train, gap.d_input, gap.d_weights, gap.d_norm);
         check_gap(n, "inference", gap.infer, f32_bound);
@@ -75,17 +95,10 @@ static void test_networks(void **state) {
         check_gap(n, "input's gradient", gap.d_input, f32_bound);
         check_gap(n, "parameters' gradients", gap.d_weights, f32_bound);
         if (!engine_result_same(&got, &again)) fail_msg("%s: other bits in the second run", n->name);
-        gap = engine_result_gap(g, &half, &want);
-        print_message("%s, bf16: infer %.1e train %.1e d_input %.1e norm %.1e\n", n->name, gap.infer,
-                      gap.train, gap.d_input, gap.d_norm);
-        check_gap(n, "inference in bf16", gap.infer, bf16_output);
-        check_gap(n, "training in bf16", gap.train, bf16_output);
-        check_gap(n, "input's gradient in bf16", gap.d_input, bf16_d_input);
-        check_gap(n, "parameters' gradients in bf16", gap.d_norm, bf16_norm);
+        if (has_bf16) check_bf16(gpu, n, g, &want);
         engine_result_free(&want);
         engine_result_free(&got);
         engine_result_free(&again);
-        engine_result_free(&half);
         dukd_graph_destroy(g);
     }
     dukd_engine_destroy(gpu);
@@ -176,8 +189,9 @@ static void test_compiled_later(void **state) {
     dukd_engine *e = engine_of("cuda");
     engine_net halves = engine_nets[0];
     float *out[2];
+    const dukd_precision precision = dukd_engine_get_info(e)->bf16 ? DUKD_BF16 : DUKD_F32;
     for (int early = 0; early < 2; early++) {
-        bench b = bench_in(e, &halves, DUKD_INFER, DUKD_BF16, 3);
+        bench b = bench_in(e, &halves, DUKD_INFER, precision, 3);
         if (early) bench_forward(&b, halves.batch);
         const dukd_value tap = dukd_graph_find_layer(b.graph, "conv_first"); /* last, so in f32 */
         const dukd_exec_spec spec = {.purpose = DUKD_INFER,

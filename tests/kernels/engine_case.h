@@ -34,7 +34,11 @@ const char *engine_case_engine(void);
 /* Fails the running test where the engine reports a failure. */
 engine_errors engine_case_run(const engine_case *c);
 
-/* Runs and asserts infer, train <= output, d_input and d_weights <= gradient. */
+/* A bound on f32's errors that holds on a processor, for the engine that cases run on: on a GPU (tests/cuda_engine/on_gpu.c) convolutions
+ * may go by Winograd's transforms, which lose about a digit. */
+double engine_case_bound(double on_processor);
+
+/* Runs and asserts infer, train <= output, d_input and d_weights <= gradient, each an engine_case_bound. */
 void engine_case_check(const char *name, const engine_case *c, double output, double gradient);
 
 #endif

@@ -153,10 +153,10 @@ static void check_last(const char *name, dukd_graph *g, dukd_value output, const
     static last_values narrow, exact;
     run_last(&narrow, g, DUKD_BF16, weights, in, d_out);
     run_last(&exact, g, DUKD_F32, weights, in, d_out);
-    dukd_assert_error(name, largest_error(narrow.infer, exact.infer, LAST_MOST), 2e-6);
-    dukd_assert_error(name, largest_error(narrow.train, exact.train, LAST_MOST), 2e-6);
+    dukd_assert_error(name, largest_error(narrow.infer, exact.infer, LAST_MOST), engine_case_bound(2e-6));
+    dukd_assert_error(name, largest_error(narrow.train, exact.train, LAST_MOST), engine_case_bound(2e-6));
     dukd_assert_error(name, largest_error(narrow.d_weights + first, exact.d_weights + first, end - first),
-                      1e-5);
+                      engine_case_bound(1e-5));
     dukd_assert_error(name, largest_error(narrow.d_weights, exact.d_weights, dukd_graph_weights(g)), 1. / 64);
     dukd_graph_destroy(g);
 }

@@ -38,17 +38,17 @@ static void golden_size(dukd_golden *file, const dukd_graph *g, dukd_network *n,
     float *d_weights = calloc((size_t)dukd_graph_weights(g), sizeof *d_weights);
     assert_true(output && d_input && d_weights);
     done(dukd_exec_forward(x, spec.batch, input.data, &output, &f), &f);
-    dukd_assert_error(want.name, dukd_relative_error(output, want.data, want.count), 5e-6);
+    dukd_assert_error(want.name, dukd_relative_error(output, want.data, want.count), engine_case_bound(5e-6));
     const float *d_output = cotangent.data;
     done(dukd_exec_backward(x, &d_output, d_weights, d_input, &f), &f);
     dukd_assert_error(want_input.name, dukd_relative_error(d_input, want_input.data, want_input.count),
-                      bound);
+                      engine_case_bound(bound));
     for (int32_t i = 0; i < dukd_graph_param_count(g); i++) {
         const dukd_param *p = dukd_graph_param(g, i);
         dukd_golden_tensor grad = dukd_golden_f32(file, "grad.%d.%s", size, p->name);
         assert_int_equal(grad.count, p->count);
         dukd_assert_error(grad.name, dukd_relative_error(d_weights + p->offset, grad.data, grad.count),
-                          bound);
+                          engine_case_bound(bound));
     }
     free(output);
     free(d_input);
