@@ -79,8 +79,8 @@ bool meet(ncclComm *c) {
     return true;
 }
 
-/* Communicators that are over stay: streams may have their sums. */
-std::vector<ncclComm *> all;
+/* Communicators that are over stay: streams may have their sums. So does the list, to the end of the process. */
+std::vector<ncclComm *> &all = *new std::vector<ncclComm *>;
 
 struct sum {
     ncclComm *comm;
