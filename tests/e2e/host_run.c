@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -177,6 +178,25 @@ int host_wait(host_process *p) {
 int host_ended(const host_process *p) {
     siginfo_t info = {0};
     return waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
+}
+
+int host_must_end(host_process *p, int seconds) {
+    for (int i = 0; i < 50 * seconds; i++) {
+        const struct timespec pause = {0, 20000000};
+        if (host_ended(p)) return host_wait(p);
+        nanosleep(&pause, NULL);
+    }
+    kill(p->pid, SIGKILL);
+    host_wait(p);
+    fail_msg("it hangs; it said:\n%s", host_output());
+    return 0;
+}
+
+void host_needs_ranks_with_cuda(void) {
+    if (!host_has_ranks()) skip();
+    if (host_gpus() != 1) return;
+    print_message("SKIP: there is one GPU, and two ranks want two\n");
+    skip();
 }
 
 void host_run(int status, const char *const *args) {

@@ -23,6 +23,8 @@ void host_start(host_process *p, const char *const *args);
 /* Waits; the exit status, or minus the signal that ended it. */
 int host_wait(host_process *p);
 int host_ended(const host_process *p); /* it has, or is about to be waited for; does not wait */
+/* The same as host_wait, but it must end by itself within so many seconds; else it is killed, and the test fails with the output. */
+int host_must_end(host_process *p, int seconds);
 /* Both: fails the test with the output where the status is another. */
 void host_run(int status, const char *const *args);
 #define HOST(status, ...) host_run(status, (const char *const[]){__VA_ARGS__, NULL})
@@ -32,7 +34,8 @@ void host_run_ranks(int32_t ranks, int status, const char *const *args);
 #define RANKS(ranks, status, ...) host_run_ranks(ranks, status, (const char *const[]){__VA_ARGS__, NULL})
 /* GPUs that the test is to use, as tests/cuda_engine/on_gpu.c says; 0: the emulated device, or none. */
 int host_gpus(void);
-int host_has_ranks(void); /* 0: this build has no MPI, which is printed as a reason to skip */
+int host_has_ranks(void);              /* 0: this build has no MPI, which is printed as a reason to skip */
+void host_needs_ranks_with_cuda(void); /* skips, with the reason, where two ranks cannot have a device each */
 
 const char *host_output(void); /* of the last process: stdout and stderr together */
 char *host_load(

@@ -95,18 +95,10 @@ static void ranks_join(const char *const *more) {
     print_message("two ranks: losses of %d steps agree with one's to %.1e\n", STEPS, worst);
     if (!(worst <= (host_gpus() ? ON_GPU : 1e-5))) fail_msg("losses differ by %.1e", worst);
 }
-#define NEEDS_RANKS()                                                                                        \
-    do {                                                                                                     \
-        if (!host_has_ranks()) skip();                                                                       \
-        if (host_gpus() == 1) {                                                                              \
-            print_message("SKIP: there is one GPU, and two ranks want two\n");                               \
-            skip();                                                                                          \
-        }                                                                                                    \
-    } while (0)
 
 static void two_ranks(void **state) {
     (void)state;
-    NEEDS_RANKS();
+    host_needs_ranks_with_cuda();
     ranks_join(NULL);
 }
 
@@ -119,13 +111,13 @@ static void two_ranks_in_official_mode(void **state) {
         "--set", "train.optim_g.type=SGD",        "--set", "train.optim_g.betas=~",
         "--set", "train.optim_g.lr=0.02",         NULL};
     (void)state;
-    NEEDS_RANKS();
+    host_needs_ranks_with_cuda();
     ranks_join(more);
 }
 
 static void one_device_for_two_ranks_is_refused(void **state) {
     (void)state;
-    NEEDS_RANKS();
+    host_needs_ranks_with_cuda();
     RANKS(2, 2, "train", "dukd.yml", "-q", ON_CUDA, "--set", "precision=f32", "--set", "device=0");
     assert_non_null(strstr(host_output(), "take the key out"));
 }
@@ -133,7 +125,7 @@ static void one_device_for_two_ranks_is_refused(void **state) {
 /* Launchers show each process its own GPU, which is device 0 there (srun --gpus-per-task=1); or all the same one, by mistake. */
 static void processes_that_see_one_device(void **state) {
     (void)state;
-    NEEDS_RANKS();
+    host_needs_ranks_with_cuda();
     if (host_gpus()) skip();
     setenv("DUKD_EMULATION", "devices=1,first=rank", 1);
     RANKS(2, 0, "train", "dukd.yml", "-q", ON_CUDA, "--set", "precision=f32", "--set", "train.total_iter=2");

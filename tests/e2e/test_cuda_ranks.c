@@ -1,14 +1,12 @@
 /* Several ranks with engine: cuda, each on a device of its own: their steps are graphs with NCCL's sums inside, and how that ends where one rank
  * fails. On the emulated device, where a rank can be made to fail; most of it runs on two GPUs as well. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -33,17 +31,9 @@ static int setup(void **state) {
            host_setup(state);
 }
 
-#define NEEDS_RANKS()                                                                                        \
-    do {                                                                                                     \
-        if (!host_has_ranks()) skip();                                                                       \
-        if (host_gpus() == 1) {                                                                              \
-            print_message("SKIP: there is one GPU, and two ranks want two\n");                               \
-            skip();                                                                                          \
-        }                                                                                                    \
-    } while (0)
 #define NEEDS_EMULATION()                                                                                    \
     do {                                                                                                     \
-        NEEDS_RANKS();                                                                                       \
+        host_needs_ranks_with_cuda();                                                                        \
         if (host_gpus()) {                                                                                   \
             print_message("SKIP: a GPU cannot be made to fail\n");                                           \
             skip();                                                                                          \
@@ -77,7 +67,7 @@ static void same_run(const char *const *more) {
 
 static void paper_mode(void **state) {
     (void)state;
-    NEEDS_RANKS();
+    host_needs_ranks_with_cuda();
     same_run(NULL);
 }
 
@@ -93,14 +83,14 @@ static void official_mode(void **state) {
                                        SET("train.optim_g.lr=0.02"),
                                        NULL};
     (void)state;
-    NEEDS_RANKS();
+    host_needs_ranks_with_cuda();
     same_run(more);
 }
 
 static void micro_batches(void **state) {
     static const char *const more[] = {SET("train.micro_batches=2"), NULL};
     (void)state;
-    NEEDS_RANKS();
+    host_needs_ranks_with_cuda();
     same_run(more);
 }
 
@@ -122,15 +112,7 @@ static void micro_batches_alone(void **state) {
 
 /* Must end by itself, before NCCL's double has lost its patience with a rank that does not come. */
 static int ends(host_process *p) {
-    for (int i = 0; i < 2500; i++) {
-        const struct timespec pause = {0, 20000000};
-        if (host_ended(p)) return host_wait(p);
-        nanosleep(&pause, NULL);
-    }
-    kill(p->pid, SIGKILL);
-    host_wait(p);
-    fail_msg("it hangs; it said:\n%s", host_output());
-    return 0;
+    return host_must_end(p, 50);
 }
 
 /* Rank 1 has this in its environment. The run ends with `status`, and says `text`, once. */

@@ -319,15 +319,7 @@ static void wait_for(const host_process *p, const char *relative) {
 
 /* Must end by itself within a minute. */
 static int ends(host_process *p) {
-    for (int i = 0; i < 3000; i++) {
-        const struct timespec pause = {0, 20000000};
-        if (host_ended(p)) return host_wait(p);
-        nanosleep(&pause, NULL);
-    }
-    kill(p->pid, SIGKILL);
-    host_wait(p);
-    fail_msg("it hangs; it said:\n%s", host_output());
-    return 0;
+    return host_must_end(p, 60);
 }
 
 /* The process of `parent` that has RANK=`rank` in its environment, by any launcher's name for it; 0: none. Launchers may put a process of their

@@ -10,7 +10,7 @@
 
 #define DUKD_CUDA_LANDING 64 /* doubles */
 #ifndef DUKD_CUDA_OLDEST
-#define DUKD_CUDA_OLDEST 75 /* ten times the oldest compute capability that there is code for */
+#define DUKD_CUDA_OLDEST 75 /* ten times the oldest compute capability of those that are built by default */
 #endif
 
 /* The driver's own functions for the thread's context; NULL: not found. A context is opaque here. */

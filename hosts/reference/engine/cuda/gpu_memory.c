@@ -43,8 +43,7 @@ static int take(gpu_engine *e, int64_t bytes, const char *what, void **out, dukd
             f, DUKD_FAILED,
             "the CUDA device is out of memory: there is no room for %s (%lld MiB) beside the %lld MiB that "
             "this engine holds: use a smaller batch, smaller patches or tiles, or a device that others do "
-            "not "
-            "use",
+            "not use",
             what, (long long)((bytes >> 20) + 1), (long long)(e->memory.now >> 20));
     }
     if (status != cudaSuccess) return gpu_check((int)status, what, f);
