@@ -251,6 +251,8 @@ static void which_engine_is_taken(void **state) {
     assert_non_null(strstr(host_output(), "\"cuda_not_taken\": \"there is no CUDA engine at 'none'"));
     HOST(2, INFO, "--engine", "cuda");
     assert_non_null(strstr(host_output(), "--engine: there is no CUDA engine at 'none'"));
+    HOST(2, "train", "dukd.yml", "--engine", "a\"b");
+    assert_non_null(strstr(host_output(), "--engine: there is no engine 'a\"b'"));
     HOST(2, "train", "dukd.yml", "--engine", "cuda");
     assert_non_null(strstr(host_output(), "--engine: there is no CUDA engine at 'none'"));
     HOST(0, "train", "dukd.yml", "--set", "train.total_iter=1");

@@ -268,10 +268,11 @@ int dukd_run_options_for_engine(dukd_run_options *o, const char *engine, dukd_fa
     dukd_failure local = {0};
     dukd_run_reader r = {.memory = o->memory, .f = f ? f : &local};
     if (!engine) return 0;
-    const char *line = dukd_run_format(&r, "engine=\"%s\"", engine);
-    if (r.failed || set_key(o, line, f)) return DUKD_FAILED;
     o->engine_flag = engine;
-    return 0;
+    /* What is no engine's name is refused when it is opened, and need be no YAML. */
+    if (engine[strspn(engine, "abcdefghijklmnopqrstuvwxyz")]) return 0;
+    const char *line = dukd_run_format(&r, "engine=\"%s\"", engine);
+    return r.failed || set_key(o, line, f) ? DUKD_FAILED : 0;
 }
 
 void dukd_run_options_set_seed(dukd_run_options *o, uint64_t seed) {
